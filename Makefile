@@ -1,0 +1,28 @@
+# The two commands a newcomer needs: make run, make test.
+VENV ?= .venv
+PYTHON ?= python3
+SHELL := /bin/bash
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+.PHONY: setup run test lint report
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	python3 -m pip install --disable-pip-version-check -q -r requirements.txt
+	python3 -m pip install --disable-pip-version-check -q --no-deps -e .
+	touch $@
+
+run: setup  ## classifies the bundled 100 SVHN digits as a grader would
+	@time -p bash hw3_p3.sh samples/svhn svhn results/sample_predictions.csv
+	@python3 inference/evaluate_predictions.py results/sample_predictions.csv samples/svhn.csv
+	@echo "predictions: results/sample_predictions.csv"
+
+test: setup
+	python3 -m pytest
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy

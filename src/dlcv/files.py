@@ -1,0 +1,53 @@
+"""Output files that are whole or not there: written beside the target, then renamed over it."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dlcv.cli import UserError
+
+
+def check_writable(path: Path) -> None:
+    """Raises UserError now if `path` could not be written at the end of a long computation; creates its folders."""
+    if path.is_dir():
+        raise UserError(f"{path} is a directory; give the path of a file to write")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A probe, since access() is always true for root and wrong on some network file systems.
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".probe-"):
+            pass
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`, which replaces it if the block succeeds and vanishes if it does not.
+
+    The temporary name keeps the suffix, from which image libraries take the format.
+    Raises UserError when the folder cannot be created or written.
+    """
+    check_writable(path)
+    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}{path.suffix}")
+    try:
+        try:
+            yield temporary
+            temporary.replace(path)
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes UTF-8 text with \\n line ends, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes bytes, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)

@@ -1,0 +1,52 @@
+"""A recipe is a frozen dataclass; its fields become command-line flags, its comments their help."""
+
+import argparse
+import dataclasses
+import inspect
+import re
+import sys
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dlcv.cli import ArgumentParser
+
+Recipe = TypeVar("Recipe")
+
+
+def parse(cls: type[Recipe], description: str, quick: dict[str, Any]) -> tuple[Recipe, argparse.Namespace]:
+    """The recipe that the command line asks for, and the flags that every training script has.
+
+    Those are --data, --out, --resume, --save-seconds and --quick, which replaces defaults by `quick` (flags still win).
+    Raises UsageError for unknown flags and values of the wrong type.
+    """
+    parser = ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the data (default: hw3_data or data/hw3_data)")
+    parser.add_argument("--out", type=Path, help="folder of this run (default: a name under runs/)")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last save")
+    parser.add_argument("--quick", action="store_true", help="a small run of under five minutes on two cores")
+    parser.add_argument("--save-seconds", type=float, default=240.0, help="at most this long between two saves")
+    comments = _field_comments(cls)
+    types = typing.get_type_hints(cls)
+    defaults: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        name, kind = field.name, types[field.name]
+        defaults[name] = field.default
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{comments.get(name, '')} ({field.default})"}
+        if kind is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        elif typing.get_origin(kind) is typing.Literal:
+            options["choices"] = typing.get_args(kind)
+        else:
+            options["type"] = kind
+        parser.add_argument("--" + name.replace("_", "-"), **options)
+    args = parser.parse_args(sys.argv[1:])
+    given = {name: getattr(args, name) for name in defaults if hasattr(args, name)}
+    return cls(**(defaults | (quick if args.quick else {}) | given)), args
+
+
+def _field_comments(cls: type) -> dict[str, str]:
+    """field → the comment behind its line in the class body, % doubled for argparse."""
+    lines = inspect.getsource(cls).splitlines()
+    found = (re.match(r"\s+(\w+):[^#]*#\s*(.*)", line) for line in lines)
+    return {match[1]: match[2].replace("%", "%%") for match in found if match}

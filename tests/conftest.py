@@ -1,0 +1,81 @@
+"""Tiny real data in the courses' layout, and how tests call the repository's commands."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPO = Path(__file__).resolve().parents[1]
+SAMPLES = REPO / "samples" / "svhn"
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def call(
+    *command: object, cwd: Path | None = None, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a user would, with this interpreter first on the PATH as python3."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        [str(word) for word in command],
+        cwd=cwd,
+        env=os.environ | {"PATH": path} | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    """The command failed with `code` and one line on stderr that holds all `parts`."""
+    assert result.returncode == code, result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Decoded folders are cached in the home; tests use one of their own."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """hw3_data with 40 + 10 real digits a domain: svhn as it is, usps grey, mnistm with its colours turned."""
+    root = tmp_path_factory.mktemp("data") / "hw3_data"
+    table = dict(line.split(",") for line in (REPO / "samples" / "svhn.csv").read_text().split()[1:])
+    names = sorted(table)
+    for domain, change in (
+        ("svhn", lambda image: image),
+        ("usps", lambda image: image.convert("L")),
+        ("mnistm", lambda image: Image.fromarray(255 - np.asarray(image)[:, :, ::-1])),
+    ):
+        for split, part in (("train", names[:40]), ("test", names[40:50])):
+            folder = root / "digits" / domain / split
+            folder.mkdir(parents=True)
+            rows = ["image_name,label"]
+            for index, name in enumerate(part):
+                change(Image.open(SAMPLES / name)).save(folder / f"{index:05d}.png")
+                rows.append(f"{index:05d}.png,{table[name]}")
+            folder.with_suffix(".csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture
+def repo_copy(tmp_path: Path) -> Path:
+    """What a grader has: a copy of the wrappers, the code and the checkpoints."""
+    copy = tmp_path / "clone"
+    copy.mkdir()
+    for script in REPO.glob("*.sh"):
+        shutil.copy(script, copy)
+    for folder in ("src", "inference", "checkpoints"):
+        shutil.copytree(REPO / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    return copy

@@ -1,0 +1,215 @@
+"""dlcv.data.digits and dlcv.data.check on files of every kind."""
+
+import os
+import shutil
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, SAMPLES, assert_one_line, call
+from PIL import Image
+
+from dlcv.cli import UserError
+from dlcv.data import digits as module
+from dlcv.data.digits import list_images, read_folder, read_images, read_label_csv, read_labels
+
+
+def one(folder: Path, name: str) -> np.ndarray:
+    images = read_images(folder, [name])
+    assert images.shape == (1, 3, 28, 28) and images.dtype == torch.uint8
+    return images[0].permute(1, 2, 0).numpy()
+
+
+def gradient() -> np.ndarray:
+    return np.add.outer(np.arange(28) * 5, np.arange(28) * 4).astype(np.uint8)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("level", [0, 1, 9])
+def test_joined_decoding_equals_pillow(tmp_path: Path, mode: str, level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list_images(SAMPLES)
+    for name in names:
+        Image.open(SAMPLES / name).convert(mode).save(tmp_path / name, compress_level=level, dpi=(72, 72))
+    by_pillow = np.stack([np.asarray(Image.open(tmp_path / name).convert("RGB")) for name in names])
+    monkeypatch.setattr(module, "read_rgb", lambda *_: pytest.fail("a plain PNG took the slow way"))
+    assert np.array_equal(read_images(tmp_path, names).permute(0, 2, 3, 1).numpy(), by_pillow)
+
+
+@pytest.mark.parametrize("kind", range(5))
+def test_every_png_filter(tmp_path: Path, kind: int) -> None:
+    """All of PNG's line filters on noise, two images in a row: the second must not see the first's last line."""
+    rng = np.random.RandomState(kind)
+    for name in ("a.png", "b.png"):
+        lines = b"".join(bytes([kind]) + rng.bytes(84) for _ in range(28))
+        parts = (
+            (b"IHDR", struct.pack(">IIBBBBB", 28, 28, 8, 2, 0, 0, 0)),
+            (b"IDAT", zlib.compress(lines)),
+            (b"IEND", b""),
+        )
+        data = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts)
+        (tmp_path / name).write_bytes(b"\x89PNG\r\n\x1a\n" + data)
+    expected = [np.asarray(Image.open(tmp_path / name)).transpose(2, 0, 1) for name in ("a.png", "b.png")]
+    assert np.array_equal(read_images(tmp_path, ["a.png", "b.png"]).numpy(), np.stack(expected))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "I;16"])
+def test_every_png_mode(tmp_path: Path, mode: str) -> None:
+    grey = gradient()
+    if mode == "I;16":
+        image = Image.fromarray(grey.astype(np.uint16) * 257)
+    elif mode == "1":
+        grey = np.where(grey > 100, 255, 0).astype(np.uint8)
+        image = Image.fromarray(grey).convert("1")
+    else:
+        image = Image.fromarray(grey).convert(mode)
+    image.save(tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").mode == mode
+    assert np.array_equal(one(tmp_path, "a.png"), np.stack([grey] * 3, axis=2))
+
+
+def test_transparent_pixels_keep_their_colour(tmp_path: Path) -> None:
+    pixels = np.dstack([gradient(), gradient(), gradient(), np.full((28, 28), 7, np.uint8)])
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    assert np.array_equal(one(tmp_path, "a.png"), pixels[:, :, :3])
+
+
+def test_palette_with_transparency(tmp_path: Path) -> None:
+    image = Image.fromarray(gradient()).convert("RGB").quantize(16)
+    image.save(tmp_path / "a.png", transparency=3)
+    assert np.array_equal(one(tmp_path, "a.png"), np.asarray(image.convert("RGB")))
+
+
+def test_cmyk_jpeg_and_other_sizes(tmp_path: Path) -> None:
+    Image.fromarray(gradient()).resize((64, 40)).convert("CMYK").save(tmp_path / "a.JPG", quality=95)
+    assert list_images(tmp_path) == ["a.JPG"]
+    wide = np.asarray(Image.fromarray(gradient()).convert("RGB"), dtype=int)
+    assert np.abs(one(tmp_path, "a.JPG").astype(int) - wide).mean() < 6
+
+
+def test_names_sorted_and_foreign_files_ignored(tmp_path: Path) -> None:
+    for name in ("10.png", "9.png", "B.PNG", "c.jpeg"):
+        Image.fromarray(gradient()).save(tmp_path / name)
+    for name in (".DS_Store", "Thumbs.db", "test.csv", "._9.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "folder.png").mkdir()
+    assert list_images(tmp_path) == ["10.png", "9.png", "B.PNG", "c.jpeg"]
+
+
+def bomb() -> bytes:
+    """A PNG header that promises 60000 x 60000 pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    data = b"IDAT" + zlib.compress(b"\0" * 1000)
+    chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in (header, data, b"IEND")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+@pytest.mark.parametrize("kind", ["text", "truncated", "empty", "bomb", "big", "damaged"])
+def test_broken_images_are_named(tmp_path: Path, kind: str) -> None:
+    good = (SAMPLES / list_images(SAMPLES)[0]).read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 0xFF
+    big = tmp_path / "big"
+    Image.new("1", (9000, 9000)).save(big, "PNG")
+    content = {
+        "text": b"hello",
+        "truncated": good[: len(good) // 2],
+        "empty": b"",
+        "bomb": bomb(),
+        "big": big.read_bytes(),
+        "damaged": bytes(flipped),
+    }
+    (tmp_path / "bad.png").write_bytes(content[kind])
+    with pytest.raises(UserError, match=r"bad\.png"):
+        read_images(tmp_path, ["bad.png"])
+
+
+def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for name in list_images(SAMPLES)[:5]:
+        shutil.copy(SAMPLES / name, folder)
+    names, images = read_folder(folder)
+    calls: list[int] = []
+    real = module.read_images
+    monkeypatch.setattr(module, "read_images", lambda f, n: calls.append(1) or real(f, n))
+    again_names, again = read_folder(folder)
+    assert not calls and again_names == names and torch.equal(again, images)
+
+    os.utime(folder / names[0], ns=(1, 1))  # touched: decoded anew
+    read_folder(folder)
+    assert len(calls) == 1
+
+    for file in (tmp_path / "cache" / "dlcv").iterdir():  # damaged: decoded anew and mended
+        file.write_bytes(file.read_bytes()[:50])
+    assert torch.equal(read_folder(folder)[1], images)
+    assert len(calls) == 2
+    read_folder(folder)
+    assert len(calls) == 2
+
+
+def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert len(read_folder(SAMPLES)[1]) == 100
+
+
+def test_labels(digits: Path) -> None:
+    names, images = read_folder(digits / "digits" / "svhn" / "train")
+    labels = read_labels(digits, "svhn", "train", names)
+    assert len(images) == len(labels) == 40 and labels.dtype == torch.int64
+    assert torch.equal(labels, read_labels(digits.parent, "svhn", "train", names))  # the folder that holds hw3_data
+    with pytest.raises(UserError, match=r"no label for x\.png"):
+        read_labels(digits, "svhn", "train", ["x.png"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "first line"),
+        ("name,label\na.png,1\n", "first line"),
+        ("image_name,label\na.png,1\n\n", "line 3"),
+        ("image_name,label\na.png,10\n", "line 2"),
+        ("image_name,label\na.png,01\n", "line 2"),
+        ("image_name,label\na.png,1.0\n", "line 2"),
+        ("image_name,label\na.png\n", "line 2"),
+        ("image_name,label\na.png,1\na.png,2\n", "twice"),
+    ],
+)
+def test_malformed_csv(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_label_csv(tmp_path / "p.csv")
+
+
+def test_check_names_differences_and_faults(digits: Path, tmp_path: Path) -> None:
+    result = call("python3", "-m", "dlcv.data.check", digits, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "usps/train: 40 images, the assignment says 7291" in result.stdout
+    assert "everything can be used" in result.stdout
+
+    bad = tmp_path / "bad"
+    shutil.copytree(digits, bad)
+    folder = bad / "digits" / "mnistm"
+    (folder / "train" / "00003.png").write_bytes(b"no image")
+    (folder / "test.csv").write_text("image_name,label\n00000.png,1\n99999.png,2\n")
+    Image.new("RGB", (32, 32)).save(folder / "test" / "00001.png")
+    shutil.rmtree(bad / "digits" / "usps" / "test")
+    result = call("python3", "-m", "dlcv.data.check", bad)
+    assert result.returncode == 1
+    for part in (
+        "FAULT:   mnistm/train: 00003.png cannot be read",
+        "FAULT:   mnistm/test: 00001.png has no label",
+        "FAULT:   mnistm/test: 99999.png stands in test.csv but not in the folder",
+        "differs: mnistm/test: 1 images of 32x32",
+        "FAULT:   usps/test: no such directory",
+    ):
+        assert part in result.stdout
+
+
+def test_data_that_is_not_there(tmp_path: Path) -> None:
+    assert_one_line(call("python3", "-m", "dlcv.data.check", cwd=tmp_path), 1, "hw3_data/digits", "--data")
+    assert REPO.exists()
