@@ -43,6 +43,7 @@ class Recipe:
     weight_decay: float = 1e-3  # AdamW's
     strength: float = 0.1  # final strength of the gradient reversal: docs/LOG.md
     ema: float = 0.995  # decay of the averaged weights that are kept: takes the adversary's wobble out
+    reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
     instance_norm: bool = True  # standardise each image inside the network
     domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
     width: int = 32  # channels of the first convolution
@@ -159,7 +160,9 @@ def main() -> None:
     scores = {name: value for name, value in kept.items() if name not in ("step", "seconds")}
     if r.mode != "target":
         pseudo_labels = torch.from_numpy(predict_labels(chosen, unlabelled))
-        scores["reverse_accuracy"] = reverse_accuracy(unlabelled, pseudo_labels, images[validation], labels[validation])
+        scores["reverse_accuracy"] = reverse_accuracy(
+            unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps
+        )
     save_checkpoint(
         out / "model.pth",
         chosen,

@@ -1,0 +1,125 @@
+"""dlcv.trainer and dlcv.recipe: counting, saving, resuming, stopping."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPO, assert_one_line, call
+
+from dlcv.cli import UserError
+from dlcv.trainer import read_log, run_steps
+
+TRAIN = REPO / "train" / "train_dann.py"
+
+
+def command(digits: Path, out: Path, *more: object) -> list[str]:
+    words = [sys.executable, TRAIN, "--data", digits, "--source", "svhn", "--target", "usps", "--batch-size", 8]
+    return [
+        str(word) for word in (*words, "--width", 4, "--evaluate-every", 20, "--reverse-steps", 2, "--out", out, *more)
+    ]
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return torch.load(path, weights_only=True)["weights"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_resumed_run_ends_with_the_same_bits(digits: Path, tmp_path: Path, number: signal.Signals) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert call(*command(digits, whole, "--steps", 60)).returncode == 0
+
+    process = subprocess.Popen(
+        command(digits, broken, "--steps", 60, "--save-seconds", 0.01), stderr=subprocess.PIPE, text=True
+    )
+    while not (broken / "last.pt").exists():  # killed as soon as something is saved
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(number)
+    stderr = process.communicate()[1]
+    if number == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        assert "--resume goes on" in stderr.splitlines()[-1]
+    assert not (broken / "model.pth").exists()
+    saved = torch.load(broken / "last.pt", weights_only=True)["step"]
+    assert 0 < saved < 60
+
+    assert call(*command(digits, broken, "--steps", 60, "--resume")).returncode == 0
+    a, b = weights(whole / "model.pth"), weights(broken / "model.pth")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    logs = [
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(d / "log.jsonl")]
+        for d in (whole, broken)
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_nothing_is_overwritten(digits: Path, tmp_path: Path) -> None:
+    assert call(*command(digits, tmp_path, "--steps", 2)).returncode == 0
+    before = (tmp_path / "last.pt").read_bytes()
+    assert_one_line(call(*command(digits, tmp_path, "--steps", 2)), 1, "already holds a run", "--resume")
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def stop_after(values: list[float], out: Path, **options: object) -> None:
+    def train_step(step: int, batch: float) -> dict[str, torch.Tensor]:
+        return {"loss": torch.tensor(batch)}
+
+    run_steps(train_step, lambda step: values[step], steps=len(values), out=out, state={}, **options)
+
+
+def test_means_are_logged(tmp_path: Path) -> None:
+    stop_after(
+        [1.0, 3.0, 5.0, 7.0, 2.0], tmp_path, log_every=2, evaluate=lambda step: {"score": step}, evaluate_every=4
+    )
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_log(tmp_path / "log.jsonl")]
+    assert lines == [
+        {"step": 2, "loss": 2.0},
+        {"step": 4, "loss": 6.0},
+        {"step": 4, "score": 4},
+        {"step": 5, "loss": 2.0},
+        {"step": 5, "score": 5},
+    ]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_non_finite_loss_stops_and_keeps_the_last_save(tmp_path: Path, bad: float) -> None:
+    with pytest.raises(UserError, match=r"loss became non-finite between steps 0 and 4.*last\.pt, is kept"):
+        stop_after([1.0, 1.0, 1.0, bad, 1.0], tmp_path, save_seconds=0.0)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+
+
+def test_a_log_cut_short_is_read_up_to_the_cut(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text(json.dumps({"step": 1}) + '\n{"step": 2, "lo')
+    assert read_log(tmp_path / "log.jsonl") == [{"step": 1}]
+
+
+def test_flags() -> None:
+    result = call("python3", TRAIN, "--help")
+    assert result.returncode == 0
+    assert "--strength STRENGTH" in result.stdout and "gradient reversal" in result.stdout
+    assert_one_line(call("python3", TRAIN, "--steps", "many"), 2, "train_dann.py", "invalid int value: 'many'")
+    assert_one_line(call("python3", TRAIN, "--source", "mnist"), 2, "invalid choice: 'mnist'")
+    assert_one_line(call("python3", TRAIN, "--source", "usps", "--target", "usps"), 2, "give two domains")
+    assert_one_line(call("python3", TRAIN, "--data", "/nowhere"), 1, "/nowhere holds no folder digits/")
+
+
+@pytest.mark.parametrize("script", sorted([*(REPO / "train").glob("*.py"), *(REPO / "report").glob("*.py")]))
+def test_scripts_say_how_to_get_there(script: Path, tmp_path: Path) -> None:
+    """An interpreter without our packages, as a newcomer's system python3 is."""
+    bare = subprocess.run(
+        [sys.executable, "-S", "-I", script],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+    )
+    assert bare.returncode == 1
+    assert "make setup" in bare.stderr and len(bare.stderr.strip().splitlines()) == 1

@@ -1,0 +1,87 @@
+"""Runs DANN's whole study, or what is left of it: six pairs, three modes, three seeds.
+
+    python train/study_dann.py --jobs 2        # each run on one core; stop it whenever you like, the next call goes on
+    python train/study_dann.py --list          # says what is done, begun and left
+
+The upper bound needs no source, so it is trained once for each target. Flags behind -- go to train_dann.py.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+try:
+    from dlcv import cli
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+PAIRS = [
+    ("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"),
+    ("mnistm", "usps"), ("svhn", "mnistm"), ("usps", "svhn"),
+]  # fmt: skip
+UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]
+
+
+def plan(seeds: list[int]) -> list[tuple[str, str, str, int]]:
+    """(source, target, mode, seed) of every run, in the order in which a table fills up."""
+    runs = []
+    for seed in seeds:
+        runs += [(source, target, mode, seed) for source, target in PAIRS for mode in ("dann", "source")]
+        runs += [(source, target, "target", seed) for source, target in UPPER_BOUNDS]
+    return runs
+
+
+def main() -> int:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/study_dann"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
+    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
+    parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags for train_dann.py")
+    args = parser.parse_args()
+    flags = args.flags[1:] if args.flags[:1] == ["--"] else args.flags
+    runs = plan(args.seeds)
+
+    def folder(run: tuple[str, str, str, int]) -> Path:
+        source, target, mode, seed = run
+        return args.out / f"{source}_{target}_{mode}_seed{seed}"
+
+    left = [run for run in runs if not (folder(run) / "model.pth").exists()]
+    begun = [run for run in left if (folder(run) / "last.pt").exists()]
+    print(
+        f"{len(runs) - len(left)} of {len(runs)} runs are done, {len(begun)} begun, {len(left) - len(begun)} not begun"
+    )
+    if args.list:
+        for run in left:
+            print(f"  left: {folder(run)}{' (begun)' if run in begun else ''}")
+        return 0
+
+    def train(run: tuple[str, str, str, int]) -> bool:
+        source, target, mode, seed = run
+        out = folder(run)
+        out.mkdir(parents=True, exist_ok=True)
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("train_dann.py")),
+            "--source",
+            source,
+            "--target",
+            target,
+        ]
+        command += ["--mode", mode, "--seed", str(seed), "--out", str(out), "--resume", *flags]
+        with (out / "stderr.txt").open("a") as log:
+            environment = os.environ | {"OMP_NUM_THREADS": "1"}
+            code = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
+        last_line = (out / "stderr.txt").read_text().strip().splitlines()[-1:]
+        print(f"{'done' if code == 0 else 'FAILED'}: {out}: {' '.join(last_line)}", flush=True)
+        return code == 0
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        return 0 if all(list(pool.map(train, left))) else 1
+
+
+if __name__ == "__main__":
+    cli.run(main, "study_dann.py")
