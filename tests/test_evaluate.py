@@ -1,0 +1,95 @@
+"""dlcv.evaluate and its ledger; dlcv.checkpoint."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import assert_one_line, call
+from torch import nn
+
+from dlcv.checkpoint import load_model, save_checkpoint
+from dlcv.cli import UserError
+from dlcv.data.digits import read_folder, read_labels
+from dlcv.models.dann import DANN, SOURCE, DANNConfig
+from dlcv.predict import predict_labels
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    model = DANN(DANNConfig(width=4, hidden=8, domain_hidden=8))
+    model.train()
+    for _ in range(3):
+        model.domain = SOURCE
+        model(torch.rand(16, 3, 28, 28) ** 3)  # gives the two domains different statistics
+        model.domain = 1
+        model(torch.rand(16, 3, 28, 28))
+    save_checkpoint(tmp_path / "model.pth", model.eval(), {"seed": 0})
+    return tmp_path / "model.pth"
+
+
+def test_every_look_is_written_down(digits: Path, checkpoint: Path, tmp_path: Path) -> None:
+    ledger, save = tmp_path / "reads.csv", tmp_path / "features.npz"
+    command = ["python3", "-m", "dlcv.evaluate", checkpoint, "--data", digits, "--domain", "usps", "--ledger", ledger]
+    first = call(*command, "--purpose", "a test, of the ledger", "--save", save)
+    assert first.returncode == 0, first.stderr
+    assert call(*command, "--purpose", "again", "--split", "train", "--statistics", "source").returncode == 0
+    rows = list(csv.DictReader(ledger.open(newline="")))
+    assert [row["purpose"] for row in rows] == ["a test, of the ledger", "again"]
+    assert [row["images"] for row in rows] == ["10", "40"]
+
+    model = load_model(DANN, checkpoint)
+    names, images = read_folder(digits / "digits" / "usps" / "test")
+    truth = read_labels(digits, "usps", "test", names).numpy()
+    predicted = predict_labels(model, images)
+    assert float(rows[0]["accuracy"]) == pytest.approx(np.mean(predicted == truth), abs=1e-4)
+    assert f"{100 * np.mean(predicted == truth):.2f} % of 10 usps/test images" in first.stdout
+    saved = np.load(save)
+    assert (saved["predictions"] == predicted).all() and (saved["labels"] == truth).all()
+    assert saved["features"].shape == (10, 144) and list(saved["names"]) == names
+
+
+def test_mistakes(digits: Path, checkpoint: Path, tmp_path: Path) -> None:
+    ledger = tmp_path / "reads.csv"
+    command = ["python3", "-m", "dlcv.evaluate", "--data", digits, "--ledger", ledger, "--purpose", "x"]
+    assert_one_line(call(*command, checkpoint, "--domain", "mnist"), 2, "invalid choice: 'mnist'")
+    assert_one_line(call(*command[:-2], checkpoint, "--domain", "usps"), 2, "--purpose")
+    assert_one_line(call(*command, tmp_path / "no.pth", "--domain", "usps"), 1, "no.pth")
+    assert not ledger.exists()
+
+
+class Generator(nn.Module):
+    Config = DANNConfig
+
+    def __init__(self, config: DANNConfig) -> None:
+        super().__init__()
+
+
+def test_a_checkpoint_gives_the_same_network(checkpoint: Path) -> None:
+    x = torch.rand(4, 3, 28, 28)
+    content = torch.load(checkpoint, weights_only=True)
+    assert content["config"]["width"] == 4 and content["provenance"]["seed"] == 0
+    a, b = load_model(DANN, checkpoint), load_model(DANN, checkpoint)
+    assert not a.training and torch.equal(a(x), b(x))
+
+
+def test_foreign_files_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"model\.pth holds a DANN, not a Generator"):
+        load_model(Generator, checkpoint)
+    (tmp_path / "text.pth").write_text("hello")
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        load_model(DANN, tmp_path / "text.pth")
+    torch.save({"weights": 1}, tmp_path / "other.pth")
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        load_model(DANN, tmp_path / "other.pth")
+    torch.save(nn.Linear(1, 1), tmp_path / "pickled.pth")  # code in a pickle is never run
+    with pytest.raises(UserError, match="not a checkpoint of this project"):
+        load_model(DANN, tmp_path / "pickled.pth")
+
+
+def test_damage_is_noticed_by_the_manifest(checkpoint: Path) -> None:
+    (checkpoint.parent / "MANIFEST").write_text(f"{'0' * 64}  model.pth\n")
+    with pytest.raises(UserError, match=r"damaged.*download_models\.sh"):
+        load_model(DANN, checkpoint)

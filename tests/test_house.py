@@ -1,0 +1,153 @@
+"""What holds for the whole repository: directions of imports, the graders' static rules, checkpoints."""
+
+import ast
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+from dlcv.checkpoint import read_manifest
+
+WRAPPERS = sorted(REPO.glob("hw*.sh"))
+GRADERS_PACKAGES = {"torch", "torchvision", "numpy", "pandas", "sklearn", "PIL"}
+
+
+def imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def reached(path: Path) -> set[Path]:
+    """The file and every file of ours that it imports, however deep."""
+    found: set[Path] = set()
+    todo = [path]
+    while todo:
+        file = todo.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for name in imports(file):
+            for candidate in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py"):
+                if name.startswith("dlcv") and (REPO / "src" / candidate).exists():
+                    todo.append(REPO / "src" / candidate)
+    return found
+
+
+def called_by_wrappers() -> set[Path]:
+    scripts = {REPO / match for w in WRAPPERS for match in re.findall(r"\$root/(inference/\w+\.py)", w.read_text())}
+    assert scripts
+    return scripts
+
+
+def test_wrappers_are_short_and_call_python3() -> None:
+    assert {"hw3_p3.sh", "hw2_p3.sh"} <= {path.name for path in WRAPPERS}
+    for path in WRAPPERS:
+        text = path.read_text()
+        assert len(text.splitlines()) < 10
+        assert "exec python3 " in text and "set -euo pipefail" in text
+
+
+def test_wrappers_use_nothing_forbidden() -> None:
+    forbidden = r"\b(rm|sudo|CUDA_VISIBLE_DEVICES|cp|mv|mkdir|cd|pip|curl|apt|export|chmod)\b"
+    for path in WRAPPERS:
+        code = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("#"))
+        assert not re.search(forbidden, code), path
+        assert not re.search(r"(^|[\s\"'=])/\w", code), f"absolute path in {path}"
+
+
+def test_inference_calls_nothing_forbidden() -> None:
+    for script in called_by_wrappers():
+        for path in reached(script):
+            text = path.read_text()
+            assert not re.search(r"\b(im)?show\(|os\.system|CUDA_VISIBLE_DEVICES|/home/|/root/", text), path
+            if path.name != "checkpoint.py":  # asks git for the commit, when saving
+                assert "subprocess" not in text, path
+
+
+def test_inference_imports_only_the_graders_packages() -> None:
+    allowed = GRADERS_PACKAGES | set(sys.stdlib_module_names) | {"dlcv"}
+    for script in called_by_wrappers():
+        for path in reached(script):
+            foreign = {name.split(".")[0] for name in imports(path)} - allowed
+            assert not foreign, f"{path} imports {foreign}"
+
+
+@pytest.mark.parametrize("script", ["predict_digits.py"])
+def test_inference_starts_without_slow_packages(script: str) -> None:
+    """What is really loaded: torchvision, pandas and scikit-learn cost seconds and are not needed."""
+    code = f"import runpy, sys; runpy.run_path({str(REPO / 'inference' / script)!r}); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "torch" in loaded
+    assert not {"torchvision", "pandas", "sklearn", "scipy", "matplotlib", "tqdm", "tensorboard"} & set(loaded)
+
+
+def test_imports_point_one_way() -> None:
+    """data → model → train → checkpoint → inference → report: nothing points back."""
+    for path in (REPO / "src" / "dlcv").rglob("*.py"):
+        names = imports(path)
+        assert not any(name.split(".")[0] in ("train", "inference", "report", "tests") for name in names), path
+        if path.parent.name == "models":
+            assert not any(name.startswith("dlcv") for name in names), f"{path} must stand alone"
+            assert {name.split(".")[0] for name in names} <= {"torch"} | set(sys.stdlib_module_names), path
+
+
+def test_importing_does_nothing() -> None:
+    """No seeds, no output, no global state, whichever module is imported."""
+    modules = [
+        ".".join(path.relative_to(REPO / "src").with_suffix("").parts)
+        for path in sorted((REPO / "src").rglob("*.py"))
+        if path.name != "__init__.py"
+    ]
+    code = f"""
+import importlib, random, numpy as np, torch
+before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
+for name in {modules!r}:
+    importlib.import_module(name)
+after = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
+assert before == after
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0 and result.stdout == "" and result.stderr == "", result.stderr
+
+
+def test_every_model_stands_in_every_room() -> None:
+    for path in (REPO / "src" / "dlcv" / "models").glob("[!_]*.py"):
+        noun = path.stem
+        for other in (f"train/train_{noun}.py", f"tests/test_{noun}.py", f"docs/models/{noun}.md"):
+            assert (REPO / other).exists(), f"{noun} has no {other}"
+
+
+def test_no_drawers() -> None:
+    names = {path.stem for path in REPO.rglob("*.py") if ".venv" not in path.parts}
+    assert not names & {"utils", "util", "misc", "common", "helpers"}
+
+
+def test_checkpoints_are_those_of_the_manifest() -> None:
+    manifest = read_manifest(REPO / "checkpoints" / "MANIFEST")
+    files = {path.name: path for path in (REPO / "checkpoints").glob("*.pth")}
+    assert set(files) == set(manifest)
+    for name, path in files.items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest[name], name
+        assert path.stat().st_size < 25e6
+    assert sum(path.stat().st_size for path in files.values()) < 120e6
+    wanted = {name for wrapper in WRAPPERS for name in re.findall(r"\w+\.pth", wrapper.read_text())}
+    assert wanted <= set(manifest)
+
+
+def test_nothing_refers_to_this_machine() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True).stdout.split()
+    for name in tracked:
+        path = REPO / name
+        if path.suffix in (".py", ".sh", ".md", ".toml", ".txt", "") and name not in ("CONTRIBUTING.md", "docs/LOG.md"):
+            assert not re.search(r"\.\./shared|/work/|\.library", path.read_text(errors="ignore")) or path == Path(
+                __file__
+            )
