@@ -18,7 +18,7 @@ import torch
 from dlcv import cli, repro
 from dlcv.checkpoint import current_commit, model_from, read_checkpoint
 from dlcv.data.digits import DOMAINS, read_folder, read_labels, split_folder
-from dlcv.files import check_writable
+from dlcv.files import atomic_path, check_writable
 from dlcv.images import to_float
 from dlcv.models.dann import DANN, SOURCE
 from dlcv.predict import predict_labels
@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--statistics", choices=("target", "source"), default="target", help="batch-norm statistics")
     parser.add_argument("--purpose", required=True, help="why the answers are looked at; goes into the ledger")
-    parser.add_argument("--save", type=Path, help="one npz with names, labels, predictions, features (one checkpoint)")
+    parser.add_argument("--save", type=Path, help="one npz with names, labels, predictions, features, logits (.npz)")
     parser.add_argument("--ledger", type=Path, default=LEDGER)
     args = parser.parse_args()
     if args.save is not None and len(args.checkpoints) > 1:
@@ -64,16 +64,25 @@ def main() -> None:
         )
         print(f"{path}: {100 * accuracy:.2f} % of {len(names)} {args.domain}/{args.split} images")
         if args.save is not None:
-            features = hidden_features(model, images)
-            np.savez_compressed(args.save, names=names, labels=labels, predictions=predictions, features=features)
+            features, logits = features_and_logits(model, images)
+            with atomic_path(args.save) as temporary:
+                np.savez_compressed(
+                    temporary,
+                    names=np.array(names),
+                    labels=labels,
+                    predictions=predictions,
+                    features=features,
+                    logits=logits,
+                )
 
 
 @torch.inference_mode()
-def hidden_features(model: DANN, images: torch.Tensor) -> np.ndarray:
-    """Features (N, D) float32 at the place where the domain classifier sits."""
+def features_and_logits(model: DANN, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) float32 at the place where the domain classifier sits, and class logits (N, 10)."""
     device = next(model.parameters()).device
-    batches = [model.extract(to_float(batch.to(device)), model.domain).cpu() for batch in images.split(500)]
-    return torch.cat(batches).numpy()
+    features = [model.extract(to_float(batch.to(device)), model.domain) for batch in images.split(500)]
+    logits = [model.classify(batch, model.domain) for batch in features]
+    return torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy()
 
 
 def append_to_ledger(ledger: Path, **values: object) -> None:

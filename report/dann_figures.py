@@ -1,0 +1,168 @@
+"""Problem 3's figures from DANN's study: t-SNE, training curves, confusion matrices, worst images.
+
+    python report/dann_figures.py --evaluate    # first: reads the test sets (ledger!) into runs/figures_dann
+    python report/dann_figures.py               # draws report/figures/dann_*.png from what was kept
+
+Seed 0 of each pair, fixed beforehand.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+try:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from sklearn.metrics import confusion_matrix
+
+    from dlcv import cli
+    from dlcv.data.digits import read_images, split_folder
+    from dlcv.files import atomic_path
+    from dlcv.trainer import read_log
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+FIGURES = Path(__file__).resolve().parent / "figures"
+NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
+PAIRS = [
+    ("usps", "mnistm"),
+    ("mnistm", "svhn"),
+    ("svhn", "usps"),
+    ("mnistm", "usps"),
+    ("svhn", "mnistm"),
+    ("usps", "svhn"),
+]
+POINTS = 1_000  # test images of each domain in a t-SNE figure
+
+
+def save(figure: plt.Figure, name: str) -> None:
+    with atomic_path(FIGURES / name) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    print(FIGURES / name)
+
+
+def evaluate(study: Path, kept: Path, data: Path | None) -> None:
+    for source, target in PAIRS:
+        checkpoint = study / f"{source}_{target}_dann_seed0" / "model.pth"
+        for domain, statistics in ((source, "source"), (target, "target")):
+            command = [sys.executable, "-m", "dlcv.evaluate", str(checkpoint), "--domain", domain]
+            command += ["--statistics", statistics, "--purpose", "figures of problem 3: t-SNE, confusion, worst images"]
+            command += ["--save", str(kept / f"{source}_{target}_{statistics}.npz")]
+            subprocess.run(command + (["--data", str(data)] if data else []), check=True)
+
+
+def draw_tsne(source: str, target: str, kept: Path) -> None:
+    parts = [np.load(kept / f"{source}_{target}_{statistics}.npz") for statistics in ("source", "target")]
+    rows = [np.random.RandomState(0).permutation(len(part["labels"]))[:POINTS] for part in parts]
+    features = np.concatenate([part["features"][row] for part, row in zip(parts, rows, strict=True)])
+    labels = np.concatenate([part["labels"][row] for part, row in zip(parts, rows, strict=True)])
+    is_target = np.repeat([False, True], [len(row) for row in rows])
+    points = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(
+        PCA(50, random_state=0).fit_transform(features)
+    )
+    title = f"DANN {NAMES[source]} → {NAMES[target]}, {len(rows[0])} + {len(rows[1])} test images"
+
+    figure, axes = plt.subplots(figsize=(6.4, 6))
+    for digit in range(10):
+        mine = labels == digit
+        axes.scatter(
+            points[mine, 0], points[mine, 1], s=6, color=plt.get_cmap("tab10")(digit), label=str(digit), linewidths=0
+        )
+    axes.legend(title="digit", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
+    axes.set(title=title, xticks=[], yticks=[])
+    save(figure, f"dann_tsne_{source}_{target}_class.png")
+
+    figure, axes = plt.subplots(figsize=(6.4, 6))
+    for name, colour, mine in ((NAMES[source], "tab:blue", ~is_target), (NAMES[target], "tab:red", is_target)):
+        axes.scatter(points[mine, 0], points[mine, 1], s=6, color=colour, alpha=0.6, label=name, linewidths=0)
+    axes.legend(title="domain", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
+    axes.set(title=title, xticks=[], yticks=[])
+    save(figure, f"dann_tsne_{source}_{target}_domain.png")
+
+
+def draw_curves(source: str, target: str, study: Path) -> None:
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
+    for mode, style in (("source", "--"), ("dann", "-")):
+        log = study / f"{source}_{target}_{mode}_seed0" / "log.jsonl"
+        lines = [line for line in read_log(log) if "loss_label" in line]
+        steps = [line["step"] for line in lines]
+        name = "DANN" if mode == "dann" else "strength 0"
+        for axes, key, colour, what in (
+            (left, "loss_label", "tab:blue", "label loss"),
+            (left, "loss_domain", "tab:red", "domain loss"),
+            (right, "accuracy_label", "tab:blue", "label classifier, source"),
+            (right, "accuracy_domain", "tab:red", "domain classifier"),
+        ):
+            axes.plot(steps, [line[key] for line in lines], style, color=colour, label=f"{what}, {name}", linewidth=1.2)
+    left.axhline(np.log(2), color="grey", linewidth=0.8, linestyle=":")
+    left.annotate("domain loss of a coin: ln 2", (0.98, np.log(2)), (0, 3), ("axes fraction", "data"),
+                  textcoords="offset points", ha="right", fontsize=8, color="grey")  # fmt: skip
+    left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
+    right.set(xlabel="step", ylabel="accuracy on training batches", ylim=(0.4, 1.02))
+    right.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+    for axes in (left, right):
+        axes.legend(fontsize=8, frameon=False, loc="center right")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
+    save(figure, f"dann_curves_{source}_{target}.png")
+
+
+def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None:
+    result = np.load(kept / f"{source}_{target}_target.npz")
+    labels, predictions, logits = result["labels"], result["predictions"], result["logits"].astype(np.float64)
+    matrix = confusion_matrix(labels, predictions, labels=range(10), normalize="true")
+    figure, axes = plt.subplots(figsize=(5.6, 5))
+    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(10, 10):
+        if matrix[row, column] >= 0.005:
+            colour = "white" if matrix[row, column] > 0.5 else "black"
+            text = f"{100 * matrix[row, column]:.0f}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+    accuracy = 100 * np.mean(labels == predictions)
+    title = f"DANN {NAMES[source]} → {NAMES[target]}: {accuracy:.1f} % of {len(labels)}\nrows: % of each true digit"
+    axes.set(xticks=range(10), yticks=range(10), xlabel="predicted", ylabel="true", title=title)
+    save(figure, f"dann_confusion_{source}_{target}.png")
+
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    confidence = shifted.max(1) / shifted.sum(1)
+    wrong = np.flatnonzero(predictions != labels)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:20]
+    pictures = read_images(split_folder(data, target, "test"), [str(name) for name in result["names"][worst]])
+    figure, grid = plt.subplots(2, 10, figsize=(11, 3))
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index, picture in zip(grid.flat, worst, pictures, strict=False):
+        axes.imshow(picture.permute(1, 2, 0).numpy())
+        axes.set_title(f"{labels[index]} as {predictions[index]}\n{100 * confidence[index]:.1f} %", fontsize=9)
+    figure.suptitle(
+        f"DANN {NAMES[source]} → {NAMES[target]}: the 20 most confident mistakes (true as predicted)", y=1.04
+    )
+    save(figure, f"dann_worst_{source}_{target}.png")
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluate", action="store_true", help="read the test sets first (adds to the ledger)")
+    parser.add_argument("--study", type=Path, default=Path("runs/study_dann"))
+    parser.add_argument("--kept", type=Path, default=Path("runs/figures_dann"))
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    if args.evaluate:
+        evaluate(args.study, args.kept, args.data)
+    if not args.kept.is_dir():
+        raise cli.UserError(f"{args.kept} is not there: run this with --evaluate first")
+    for source, target in PAIRS:
+        draw_tsne(source, target, args.kept)
+        draw_curves(source, target, args.study)
+        draw_errors(source, target, args.kept, args.data)
+
+
+if __name__ == "__main__":
+    cli.run(main, "dann_figures.py")
