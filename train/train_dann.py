@@ -42,6 +42,7 @@ class Recipe:
     lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
     weight_decay: float = 1e-3  # AdamW's
     strength: float = 0.1  # final strength of the gradient reversal: docs/LOG.md
+    label_smoothing: float = 0.1  # keeps the label loss alive, or the adversary pulls alone in the end: docs/LOG.md
     ema: float = 0.995  # decay of the averaged weights that are kept: takes the adversary's wobble out
     reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
     instance_norm: bool = True  # standardise each image inside the network
@@ -112,7 +113,7 @@ def main() -> None:
                 logits, _ = model.classify(torch.cat([f_source, f_target]), TARGET).split(len(y))
             domain_logits = model.tell_domain(torch.cat([f_source, f_target]), strength).float()
         # 1. Labels: source features classified.
-        loss_label = F.cross_entropy(logits.float(), y)
+        loss_label = F.cross_entropy(logits.float(), y, label_smoothing=r.label_smoothing)
         # 2. Domains: source or target? The domain classifier learns it, the features learn the opposite.
         is_source = torch.cat([torch.ones(len(y)), torch.zeros(len(x_target))]).to(device)
         loss_domain = F.binary_cross_entropy_with_logits(domain_logits, is_source)
