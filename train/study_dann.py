@@ -39,11 +39,22 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/study_dann"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
+    parser.add_argument("--pairs", nargs="+", metavar="SOURCE_TARGET", help="only these pairs, as usps_mnistm")
+    parser.add_argument(
+        "--modes", nargs="+", choices=("dann", "source", "target"), default=["dann", "source", "target"]
+    )
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
     parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags for train_dann.py")
     args = parser.parse_args()
     flags = args.flags[1:] if args.flags[:1] == ["--"] else args.flags
-    runs = plan(args.seeds)
+    unknown = set(args.pairs or ()) - {f"{source}_{target}" for source, target in PAIRS}
+    if unknown:
+        raise cli.UsageError(f"unknown pairs: {', '.join(sorted(unknown))}")
+    runs = [
+        run
+        for run in plan(args.seeds)
+        if run[2] in args.modes and (not args.pairs or f"{run[0]}_{run[1]}" in args.pairs)
+    ]
 
     def folder(run: tuple[str, str, str, int]) -> Path:
         source, target, mode, seed = run

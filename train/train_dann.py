@@ -42,6 +42,7 @@ class Recipe:
     lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
     weight_decay: float = 1e-3  # AdamW's
     strength: float = 0.1  # final strength of the gradient reversal: docs/LOG.md
+    ramp: float = 10.0  # steepness of the strength's schedule, the paper's; 1000 is full strength from the start
     label_smoothing: float = 0.1  # keeps the label loss alive, or the adversary pulls alone in the end: docs/LOG.md
     ema: float = 0.995  # decay of the averaged weights that are kept: takes the adversary's wobble out
     reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
@@ -102,7 +103,7 @@ def main() -> None:
         progress = step / r.steps
         for group in optimizer.param_groups:
             group["lr"] = r.lr * min(1, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-        strength = reversal_strength(progress, r.strength) if r.mode == "dann" else 0.0
+        strength = reversal_strength(progress, r.strength, r.ramp) if r.mode == "dann" else 0.0
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             if r.domain_norm:
                 f_source, f_target = model.extract(x_source, labelled_domain), model.extract(x_target, TARGET)
