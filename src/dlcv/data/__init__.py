@@ -1,0 +1,1 @@
+"""The assignments' data sets, from their folders into memory."""
