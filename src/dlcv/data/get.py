@@ -29,10 +29,10 @@ from dlcv.data.sources import Source, fetch, official_sources, read_sources
 from dlcv.files import atomic_path
 
 SEED = 0  # of MNIST-M's background patches
-ATTRIBUTES = (
-    "Bangs Big_Lips Black_Hair Blond_Hair Brown_Hair Heavy_Makeup High_Cheekbones Male Mouth_Slightly_Open Smiling "
-    "Straight_Hair Wavy_Hair Wearing_Lipstick"
-).split()
+ATTRIBUTES = [
+    "Bangs", "Big_Lips", "Black_Hair", "Blond_Hair", "Brown_Hair", "Heavy_Makeup", "High_Cheekbones", "Male",
+    "Mouth_Slightly_Open", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Lipstick",
+]  # fmt: skip
 FACES = {"train": ("0", 0, 40_000), "test": ("2", 40_000, 2_621)}  # CelebA's partition, first name, how many
 PARTS = ("digits", "face", "fashion_mnist", "cifar10")
 Get = Callable[[str], Path]
@@ -41,7 +41,7 @@ Get = Callable[[str], Path]
 def write_split(
     folder: Path, header: list[str], rows: Iterable[tuple[Image.Image, list[object]]], first: int, n: int
 ) -> None:
-    """Writes images as 00000.png, … into `folder` and their rows into <folder>.csv; the csv comes last and means: whole."""
+    """Writes images as 00000.png, … into `folder`, their rows into <folder>.csv, which comes last and means: whole."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
