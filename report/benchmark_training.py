@@ -68,8 +68,7 @@ def step_function(channels_last: bool, bf16: bool, compiled: bool) -> Callable[[
 
     def losses(x_source: torch.Tensor, x_target: torch.Tensor) -> torch.Tensor:
         f_source, f_target = model.extract(x_source, SOURCE), model.extract(x_target, TARGET)
-        logits = model.classify(f_source, SOURCE)
-        model.classify(f_target, TARGET)
+        logits = model.classifier(f_source)
         domain = model.tell_domain(torch.cat([f_source, f_target]), 0.1).float()
         y = torch.arange(len(x_source)) % 10
         is_source = (torch.arange(len(domain)) < len(x_source)).float()

@@ -48,7 +48,7 @@ def test_every_look_is_written_down(digits: Path, checkpoint: Path, tmp_path: Pa
     assert f"{100 * np.mean(predicted == truth):.2f} % of 10 usps/test images" in first.stdout
     saved = np.load(save)
     assert (saved["predictions"] == predicted).all() and (saved["labels"] == truth).all()
-    assert saved["features"].shape == (10, 144) and list(saved["names"]) == names
+    assert saved["features"].shape == (10, 8) and list(saved["names"]) == names
 
 
 def test_mistakes(digits: Path, checkpoint: Path, tmp_path: Path) -> None:

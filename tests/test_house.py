@@ -87,7 +87,7 @@ def test_inference_starts_without_slow_packages(script: str) -> None:
     code = f"import runpy, sys; runpy.run_path({str(REPO / 'inference' / script)!r}); print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" in loaded
-    assert not {"torchvision", "pandas", "sklearn", "scipy", "matplotlib", "tqdm", "tensorboard"} & set(loaded)
+    assert not {"torchvision", "pandas", "sklearn", "scipy", "matplotlib", "tensorboard"} & set(loaded)
 
 
 def test_imports_point_one_way() -> None:

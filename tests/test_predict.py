@@ -99,6 +99,7 @@ def test_read_only_clone(reference: bytes, repo_copy: Path, tmp_path: Path) -> N
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 500])
 @pytest.mark.parametrize("onednn", [True, False])
 def test_same_labels_in_every_batch_size_without_onednn(reference: bytes, batch_size: int, onednn: bool) -> None:
@@ -206,9 +207,23 @@ class TestBadInput:
         checkpoint.unlink()
         self.refused(out, 1, "cannot read", "download_models.sh", arguments=[SAMPLES, "svhn", out], script=script)
 
-    def test_disk_full(self, tmp_path: Path) -> None:
-        assert call("bash", HW3, SAMPLES, "svhn", "/dev/full").returncode != 0
+    def test_devices_are_left_alone(self, out: Path) -> None:
+        self.refused(out, 1, "not a regular file", arguments=[SAMPLES, "svhn", "/dev/full"])
         assert Path("/dev/full").is_char_device()
+
+    def test_disk_full(self, out: Path) -> None:
+        """A limit of one block on files that are written stands in for the full disk."""
+        result = call("bash", "-c", 'ulimit -f 1; exec bash "$@"', "bash", HW3, SAMPLES, "svhn", out)
+        assert_one_line(result, 1, "hw3_p3.sh:", "cannot write")
+        assert out.read_text() == "mine" and [path.name for path in out.parent.iterdir()] == ["out.csv"]
+
+    def test_a_link_stays_a_link(self, tmp_path: Path) -> None:
+        (tmp_path / "real.csv").write_text("old")
+        (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+        assert call("bash", HW3, SAMPLES, "svhn", tmp_path / "link.csv").returncode == 0
+        assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "real.csv").read_text().startswith(
+            "image_name,label"
+        )
 
 
 class TestEvaluatePredictions:

@@ -81,7 +81,7 @@ def features_and_logits(model: DANN, images: torch.Tensor) -> tuple[np.ndarray, 
     """Features (N, D) float32 at the place where the domain classifier sits, and class logits (N, 10)."""
     device = next(model.parameters()).device
     features = [model.extract(to_float(batch.to(device)), model.domain) for batch in images.split(500)]
-    logits = [model.classify(batch, model.domain) for batch in features]
+    logits = [model.classifier(batch) for batch in features]
     return torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy()
 
 

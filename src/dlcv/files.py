@@ -13,6 +13,8 @@ def check_writable(path: Path) -> None:
     """Raises UserError now if `path` could not be written at the end of a long computation; creates its folders."""
     if path.is_dir():
         raise UserError(f"{path} is a directory; give the path of a file to write")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is not a regular file; give the path of a file to write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # A probe, since access() is always true for root and wrong on some network file systems.
@@ -26,10 +28,11 @@ def check_writable(path: Path) -> None:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`, which replaces it if the block succeeds and vanishes if it does not.
 
-    The temporary name keeps the suffix, from which image libraries take the format.
-    Raises UserError when the folder cannot be created or written.
+    The temporary name keeps the suffix, from which image libraries take the format. A symbolic link stays one: the
+    file that it points to is replaced. Raises UserError when the folder cannot be created or written.
     """
     check_writable(path)
+    path = path.resolve()
     temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}{path.suffix}")
     try:
         try:

@@ -58,7 +58,7 @@ def reversal_strength(progress: float, maximum: float = 1.0, gamma: float = 10.0
 @dataclass(frozen=True)
 class DANNConfig:
     width: int = 32  # channels of the first convolution
-    hidden: int = 128  # units of the label classifier's hidden layer
+    hidden: int = 128  # features: units of the last hidden layer, which both classifiers see
     domain_hidden: int = 256  # units of the domain classifier's two hidden layers
     instance_norm: bool = True  # each image's channels to mean 0 and deviation 1, inside the network
     classes: int = 10
@@ -73,7 +73,7 @@ class DANN(nn.Module):
         super().__init__()
         self.config = config
         self.domain = TARGET  # whose batch-norm statistics a plain forward uses
-        w = config.width
+        w, hidden = config.width, config.hidden
         self.features = nn.ModuleList(
             [
                 nn.Conv2d(3, w, 3, padding=1, bias=False), DomainBatchNorm(w), nn.ReLU(), nn.MaxPool2d(2),
@@ -81,42 +81,30 @@ class DANN(nn.Module):
                 nn.Conv2d(2 * w, 2 * w, 3, padding=1, bias=False), DomainBatchNorm(2 * w), nn.ReLU(), nn.MaxPool2d(2),
                 nn.Conv2d(2 * w, 4 * w, 3, padding=1, bias=False), DomainBatchNorm(4 * w), nn.ReLU(),
                 nn.Conv2d(4 * w, 4 * w, 3, padding=1, bias=False), DomainBatchNorm(4 * w), nn.ReLU(), nn.MaxPool2d(2),
+                nn.Flatten(), nn.Linear(4 * w * 9, hidden, bias=False), DomainBatchNorm(hidden), nn.ReLU(),
             ]
         )  # fmt: skip
-        self.classifier = nn.ModuleList(
-            [
-                nn.Linear(4 * w * 9, config.hidden, bias=False), DomainBatchNorm(config.hidden), nn.ReLU(),
-                nn.Linear(config.hidden, config.classes),
-            ]
-        )  # fmt: skip
+        self.classifier = nn.Linear(hidden, config.classes)
         d = config.domain_hidden
         self.domain_classifier = nn.Sequential(
-            nn.Linear(4 * w * 9, d), nn.ReLU(), nn.Linear(d, d), nn.ReLU(), nn.Linear(d, 1)
+            nn.Linear(hidden, d), nn.ReLU(), nn.Linear(d, d), nn.ReLU(), nn.Linear(d, 1)
         )
 
     def extract(self, x: torch.Tensor, domain: int) -> torch.Tensor:
-        """(B, 3, 28, 28) in [0, 1] -> features (B, 36 * width)."""
+        """(B, 3, 28, 28) in [0, 1] -> features (B, hidden)."""
         if self.config.instance_norm:
             mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
             x = (x - mean) / (std + 0.03)  # 0.03: noise in an empty image is not blown up into a texture
         else:
             x = x * 2 - 1
-        return _through(self.features, x, domain).flatten(1)
-
-    def classify(self, features: torch.Tensor, domain: int) -> torch.Tensor:
-        """Features (B, 36 * width) -> class logits (B, 10)."""
-        return _through(self.classifier, features, domain)
+        for layer in self.features:
+            x = layer(x, domain) if isinstance(layer, DomainBatchNorm) else layer(x)
+        return x
 
     def tell_domain(self, features: torch.Tensor, strength: float) -> torch.Tensor:
-        """Features (B, 36 * width) -> domain logits (B,), positive for source; gradients to the features reversed."""
+        """Features (B, hidden) -> domain logits (B,), positive for source; gradients to the features are reversed."""
         return self.domain_classifier(reverse_gradient(features, strength)).squeeze(1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 28, 28) in [0, 1], of the domain `self.domain` -> class logits (B, 10)."""
-        return self.classify(self.extract(x, self.domain), self.domain)
-
-
-def _through(layers: nn.ModuleList, x: torch.Tensor, domain: int) -> torch.Tensor:
-    for layer in layers:
-        x = layer(x, domain) if isinstance(layer, DomainBatchNorm) else layer(x)
-    return x
+        return self.classifier(self.extract(x, self.domain))
