@@ -1,0 +1,53 @@
+"""How far float32 logits differ between two ways of computing them: what dlcv.predict.TIE_MARGIN rests on.
+
+python report/measure_near_ties.py FOLDER CHECKPOINT [CHECKPOINT …]     # no labels are read
+"""
+
+import argparse
+from pathlib import Path
+
+try:
+    import torch
+
+    from dlcv import cli
+    from dlcv.checkpoint import load_model
+    from dlcv.data.digits import list_images, read_images
+    from dlcv.images import to_float
+    from dlcv.models.dann import DANN
+    from dlcv.predict import TIE_MARGIN
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@torch.inference_mode()
+def logits(
+    model: DANN, images: torch.Tensor, batch: int, threads: int, onednn: bool, dtype: torch.dtype
+) -> torch.Tensor:
+    torch.set_num_threads(threads)
+    with torch.backends.mkldnn.flags(enabled=onednn):
+        parts = [model(to_float(part, dtype).to(memory_format=torch.channels_last)) for part in images.split(batch)]
+    return torch.cat(parts).double()
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("checkpoints", type=Path, nargs="+")
+    args = parser.parse_args()
+    images = read_images(args.folder, list_images(args.folder))
+    print(f"| checkpoint | images | largest difference to float64 | gaps below {TIE_MARGIN} |\n|---|---|---|---|")
+    for path in args.checkpoints:
+        model = load_model(DANN, path)
+        exact = logits(model.double(), images, 500, 2, True, torch.float64)
+        model = model.float()
+        largest = 0.0
+        for batch, threads, onednn in ((500, 2, True), (500, 1, True), (7, 2, True), (500, 2, False), (33, 1, False)):
+            found = logits(model, images, batch, threads, onednn, torch.float32)
+            largest = max(largest, (found - exact).abs().max().item())
+        top = exact.topk(2, dim=1).values
+        close = int((top[:, 0] - top[:, 1] < TIE_MARGIN).sum())
+        print(f"| {path.name} | {len(images)} | {largest:.1e} | {close} |")
+
+
+if __name__ == "__main__":
+    cli.run(main, "measure_near_ties.py")
