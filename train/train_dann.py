@@ -73,9 +73,10 @@ def main() -> None:
     held_out = min(2_000, len(images) // 10)  # for validation; the same images for every seed
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     validation, training = order[:held_out], order[held_out:]
-    _, target_images = (
-        (names, images) if r.mode == "target" else read_folder(split_folder(args.data, r.target, "train"))
-    )
+    if r.mode == "target":
+        target_images = images[training]  # not even the batch-norm statistics see the validation part
+    else:
+        _, target_images = read_folder(split_folder(args.data, r.target, "train"))
     labelled_domain = SOURCE if r.domain_norm and r.mode != "target" else TARGET
 
     # Model.
