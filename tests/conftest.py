@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 REPO = Path(__file__).resolve().parents[1]
@@ -20,12 +21,15 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 def call(
     *command: object, cwd: Path | None = None, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command as a user would, with this interpreter first on the PATH as python3."""
+    """Runs a command as a user would, with this interpreter first on the PATH as python3.
+
+    One thread unless told otherwise: two threads of a tiny network wait for each other on a machine that is busy.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=os.environ | {"PATH": path} | (env or {}),
+        env={"OMP_NUM_THREADS": "1"} | os.environ | {"PATH": path} | (env or {}),
         capture_output=True,
         text=True,
         timeout=600,
@@ -39,6 +43,11 @@ def assert_one_line(result: subprocess.CompletedProcess[str], code: int, *parts:
     assert len(lines) == 1, result.stderr
     for part in parts:
         assert part in lines[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
