@@ -8,8 +8,11 @@ text, does not notice missing rows and crashes on a blank line.
 
 from pathlib import Path
 
-from dlcv import cli
-from dlcv.data.digits import read_label_csv
+try:
+    from dlcv import cli
+    from dlcv.data.digits import read_label_csv
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 
 def main() -> None:
@@ -25,6 +28,8 @@ def main() -> None:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise cli.UserError(f"{args.predictions} {problem} {names[0]}{more}")
     correct = sum(predictions[name] == label for name, label in truth.items())
+    if not truth:
+        raise cli.UserError(f"{args.truth} holds no labels")
     print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)")
 
 

@@ -9,7 +9,6 @@ the predictions agree. The usual way stands in usual_predict.py. Run it on a qui
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,12 +25,18 @@ REPO = Path(__file__).resolve().parents[1]
 USUAL = Path(__file__).with_name("usual_predict.py")
 
 
-def timed(command: list[str]) -> tuple[float, str]:
-    """Seconds of the whole process, and what it printed."""
+def timed(command: list[str]) -> tuple[float, float, str]:
+    """Seconds and peak memory (MiB) of the whole process, and what it printed."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     started = time.perf_counter()
-    done = subprocess.run(command, check=True, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, text=True)
-    return time.perf_counter() - started, done.stdout
+    process = subprocess.Popen(command, env=os.environ | {"PATH": path}, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    printed = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise cli.UserError(f"{command[1]} failed with exit code {process.returncode}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024, printed
 
 
 def main() -> None:
@@ -50,10 +55,10 @@ def main() -> None:
             started = time.perf_counter()
             read_images(args.folder, names)
             loading["ours"].append(time.perf_counter() - started)
-            seconds, _ = timed(["bash", str(REPO / "hw3_p3.sh"), str(args.folder), args.target, str(ours)])
+            seconds, peak, _ = timed(["bash", str(REPO / "hw3_p3.sh"), str(args.folder), args.target, str(ours)])
             whole["ours"].append(seconds)
             command = ["python3", str(USUAL), str(args.folder), args.target, str(usual), str(args.workers)]
-            seconds, printed = timed(command)
+            seconds, usual_peak, printed = timed(command)
             whole["usual"].append(seconds)
             loading["usual"].append(json.loads(printed)["loading_seconds"])
         agree = sum(a == b for a, b in zip(ours.read_text().split(), usual.read_text().split(), strict=True)) - 1
@@ -62,8 +67,7 @@ def main() -> None:
         a, b = min(seconds_of["ours"]), min(seconds_of["usual"])
         print(f"{what}: ours {a:.2f} s, usual {b:.2f} s, ratio {b / a:.1f}")
     print(f"predictions: {agree} of {len(names)} agree")
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print(f"peak memory of the largest child: {peak / 1024:.0f} MiB")
+    print(f"peak memory: ours {peak:.0f} MiB, usual {usual_peak:.0f} MiB")
 
 
 if __name__ == "__main__":

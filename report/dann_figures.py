@@ -17,6 +17,7 @@ try:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import numpy as np
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
@@ -55,7 +56,8 @@ def evaluate(study: Path, kept: Path, data: Path | None) -> None:
             command = [sys.executable, "-m", "dlcv.evaluate", str(checkpoint), "--domain", domain]
             command += ["--statistics", statistics, "--purpose", "figures of problem 3: t-SNE, confusion, worst images"]
             command += ["--save", str(kept / f"{source}_{target}_{statistics}.npz")]
-            subprocess.run(command + (["--data", str(data)] if data else []), check=True)
+            if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
+                raise cli.UserError("dlcv.evaluate failed, see above")
 
 
 def draw_tsne(source: str, target: str, kept: Path) -> None:
@@ -119,7 +121,9 @@ def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None
     labels, predictions, logits = result["labels"], result["predictions"], result["logits"].astype(np.float64)
     matrix = confusion_matrix(labels, predictions, labels=range(10), normalize="true")
     figure, axes = plt.subplots(figsize=(5.6, 5))
-    axes.imshow(matrix, cmap="Blues", vmin=0, vmax=1)
+    axes.pcolormesh(np.arange(11) - 0.5, np.arange(11) - 0.5, matrix, cmap="Blues", vmin=0, vmax=1)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
     for row, column in np.ndindex(10, 10):
         if matrix[row, column] >= 0.005:
             colour = "white" if matrix[row, column] > 0.5 else "black"
@@ -139,7 +143,9 @@ def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None
     for axes in grid.flat:
         axes.axis("off")
     for axes, index, picture in zip(grid.flat, worst, pictures, strict=False):
-        axes.imshow(picture.permute(1, 2, 0).numpy())
+        axes.add_artist(
+            AnnotationBbox(OffsetImage(picture.permute(1, 2, 0).numpy(), zoom=2.2), (0.5, 0.5), frameon=False)
+        )
         axes.set_title(f"{labels[index]} as {predictions[index]}\n{100 * confidence[index]:.1f} %", fontsize=9)
     figure.suptitle(
         f"DANN {NAMES[source]} → {NAMES[target]}: the 20 most confident mistakes (true as predicted)", y=1.04

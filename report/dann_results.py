@@ -74,7 +74,7 @@ def evaluate(studies: list[Path], data: Path | None) -> None:
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
         recipe = read_checkpoint(path)["provenance"]["recipe"]
         wanted = [("target", path, "table: the kept model")]
-        if recipe["mode"] == "source":
+        if recipe["mode"] == "source" and recipe["domain_norm"]:
             wanted.append(("source", path, "table: the kept model"))
         if recipe["mode"] != "target":
             wanted += [
@@ -86,7 +86,8 @@ def evaluate(studies: list[Path], data: Path | None) -> None:
     for (domain, statistics, purpose), files in waiting.items():
         command = [sys.executable, "-m", "dlcv.evaluate", *map(str, files), "--domain", domain]
         command += ["--statistics", statistics, "--purpose", purpose]
-        subprocess.run(command + (["--data", str(data)] if data else []), check=True)
+        if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
+            raise cli.UserError("dlcv.evaluate failed, see above")
 
 
 def collect(studies: list[Path]) -> None:
@@ -102,7 +103,8 @@ def collect(studies: list[Path]) -> None:
             if (read := reads.get((digest_of(snapshot), recipe["target"], "target")))
         ]
         oracle = max(snapshots, default=None)
-        for statistics in ("target", "source") if recipe["mode"] == "source" else ("target",):
+        both = recipe["mode"] == "source" and recipe["domain_norm"]
+        for statistics in ("target", "source") if both else ("target",):
             read = reads.get((digest_of(path), recipe["target"], statistics))
             lines.append(
                 {"study": path.parent.parent.name}
@@ -126,9 +128,16 @@ def collect(studies: list[Path]) -> None:
 METRICS = ("validation_accuracy", "confidence", "entropy", "balance", "agreement", "reverse_accuracy")
 
 
-def read_runs(study: str = STUDY) -> list[dict[str, str]]:
+def read_results() -> list[dict[str, str]]:
+    """The evaluated runs of docs/results/dann_runs.csv."""
+    if not RESULTS.exists():
+        raise cli.UserError(f"{RESULTS} is not there: run this with --collect first")
     with RESULTS.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["study"] == study and row["test_accuracy"]]
+        return [row for row in csv.DictReader(file) if row["test_accuracy"]]
+
+
+def read_runs(study: str = STUDY) -> list[dict[str, str]]:
+    return [row for row in read_results() if row["study"] == study]
 
 
 def accuracies(mode: str, statistics: str, source: str, target: str, column: str = "test_accuracy") -> dict[int, float]:
@@ -192,8 +201,7 @@ def gain_table() -> str:
 
 def ablation_table() -> str:
     """One row a study beside the main one (runs/ablation_dann_*), seed 0."""
-    with RESULTS.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["test_accuracy"] and row["statistics"] == "target"]
+    rows = [row for row in read_results() if row["statistics"] == "target"]
     pairs = [("usps", "mnistm"), ("mnistm", "svhn")]
     lines = [
         "| seed 0, target test, % (n = 1) | U→M | M→S | U→M, strength 0 | M→S, strength 0 |\n|---|---|---|---|---|"

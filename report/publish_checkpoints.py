@@ -9,6 +9,7 @@ from pathlib import Path
 
 try:
     from dlcv import cli
+    from dlcv.checkpoint import read_manifest
     from dlcv.files import write_bytes, write_text
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -25,12 +26,14 @@ def main() -> None:
     models = sorted(args.study.glob(f"*_{args.mode}_seed0/model.pth"))
     if not models:
         raise cli.UserError(f"no *_{args.mode}_seed0/model.pth below {args.study}")
+    manifest = read_manifest(CHECKPOINTS / "MANIFEST")
     for path in models:
         pair = path.parent.name.removesuffix(f"_{args.mode}_seed0")
-        write_bytes(CHECKPOINTS / f"{args.prefix}_{pair}.pth", path.read_bytes())
-    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(CHECKPOINTS.glob("*.pth"))]
-    write_text(CHECKPOINTS / "MANIFEST", "".join(lines))
-    print(f"{len(models)} published, {len(lines)} in MANIFEST")
+        name = f"{args.prefix}_{pair}.pth"
+        write_bytes(CHECKPOINTS / name, path.read_bytes())
+        manifest[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_text(CHECKPOINTS / "MANIFEST", "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest.items())))
+    print(f"{len(models)} published, {len(manifest)} in MANIFEST")
 
 
 if __name__ == "__main__":

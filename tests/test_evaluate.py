@@ -57,6 +57,10 @@ def test_mistakes(digits: Path, checkpoint: Path, tmp_path: Path) -> None:
     assert_one_line(call(*command, checkpoint, "--domain", "mnist"), 2, "invalid choice: 'mnist'")
     assert_one_line(call(*command[:-2], checkpoint, "--domain", "usps"), 2, "--purpose")
     assert_one_line(call(*command, tmp_path / "no.pth", "--domain", "usps"), 1, "no.pth")
+    save = ["--save", tmp_path / "f.dat"]
+    assert_one_line(call(*command, checkpoint, "--domain", "usps", *save), 2, "must end in .npz")
+    command[command.index(ledger)] = tmp_path  # a directory
+    assert_one_line(call(*command, checkpoint, "--domain", "usps"), 1, "is a directory")
     assert not ledger.exists()
 
 

@@ -92,8 +92,18 @@ def test_inference_starts_without_slow_packages(script: str) -> None:
 
 def test_imports_point_one_way() -> None:
     """data → model → train → checkpoint → inference → report: nothing points back."""
+    layers = [  # what stands later may import what stands earlier
+        {"cli", "files", "images", "repro", "data.layout", "data.augment", "recipe"},
+        {"data.digits", "data.check", "data.sources", "data.get", "models.dann", "checkpoint", "trainer"},
+        {"predict", "selection"},
+        {"evaluate"},
+    ]
+    place = {f"dlcv.{name}": level for level, names in enumerate(layers) for name in names}
     for path in (REPO / "src" / "dlcv").rglob("*.py"):
         names = imports(path)
+        me = ".".join(path.relative_to(REPO / "src").with_suffix("").parts)
+        if path.name != "__init__.py":
+            assert all(place[name] <= place[me] for name in names if name in place), path
         assert not any(name.split(".")[0] in ("train", "inference", "report", "tests") for name in names), path
         if path.parent.name == "models":
             assert not any(name.startswith("dlcv") for name in names), f"{path} must stand alone"
@@ -145,6 +155,7 @@ def test_checkpoints_are_those_of_the_manifest() -> None:
 
 def test_nothing_refers_to_this_machine() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True).stdout.split()
+    assert "README.md" in tracked
     for name in tracked:
         path = REPO / name
         if path.suffix in (".py", ".sh", ".md", ".toml", ".txt", "") and name not in ("CONTRIBUTING.md", "docs/LOG.md"):

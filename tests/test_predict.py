@@ -109,7 +109,7 @@ def test_same_labels_in_every_batch_size_without_onednn(reference: bytes, batch_
     assert [str(label) for label in labels] == [line[-1:] for line in reference.decode().split()[1:]]
 
 
-@pytest.mark.parametrize("name", ["dann_usps_mnistm", "dann_mnistm_svhn", "dann_svhn_usps"])
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPO / "checkpoints").glob("dann_*.pth")))
 def test_the_tie_margin_is_wide_enough(name: str) -> None:
     """float32 logits differ from float64's by far less than the margin within which float64 decides."""
     model = load_model(DANN, REPO / "checkpoints" / f"{name}.pth")
@@ -196,6 +196,11 @@ class TestBadInput:
         self.refused(out, 1, "is a directory", arguments=[SAMPLES, "svhn", tmp_path / "folder"])
         self.refused(out, 1, "cannot write", arguments=[SAMPLES, "svhn", out / "below.csv"])
         self.refused(out, 1, "cannot write", arguments=[SAMPLES, "svhn", "/proc/out.csv"])
+
+    def test_output_path_that_cannot_even_be_asked_for(self, out: Path, tmp_path: Path) -> None:
+        self.refused(out, 1, "cannot write", "too long", arguments=[SAMPLES, "svhn", tmp_path / ("x" * 300 + ".csv")])
+        (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
+        self.refused(out, 1, "cannot write", arguments=[SAMPLES, "svhn", tmp_path / "loop.csv"])
 
     def test_checkpoint(self, out: Path, repo_copy: Path) -> None:
         script = repo_copy / "hw3_p3.sh"

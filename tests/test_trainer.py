@@ -13,7 +13,7 @@ import torch
 from conftest import REPO, assert_one_line, call
 
 from dlcv.cli import UserError
-from dlcv.trainer import read_log, run_steps
+from dlcv.trainer import Interrupted, read_log, run_steps
 
 TRAIN = REPO / "train" / "train_dann.py"
 
@@ -75,7 +75,7 @@ def stop_after(values: list[float], out: Path, **options: object) -> None:
     def train_step(step: int, batch: float) -> dict[str, torch.Tensor]:
         return {"loss": torch.tensor(batch)}
 
-    run_steps(train_step, lambda step: values[step], steps=len(values), out=out, state={}, **options)
+    run_steps(train_step, lambda step: values[step], steps=len(values), recipe={}, out=out, state={}, **options)
 
 
 def test_means_are_logged(tmp_path: Path) -> None:
@@ -97,6 +97,43 @@ def test_non_finite_loss_stops_and_keeps_the_last_save(tmp_path: Path, bad: floa
     with pytest.raises(UserError, match=r"loss became non-finite between steps 0 and 4.*last\.pt, is kept"):
         stop_after([1.0, 1.0, 1.0, bad, 1.0], tmp_path, save_seconds=0.0)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+
+
+def test_a_signal_during_evaluation_is_saved_before_it_stops(tmp_path: Path) -> None:
+    def evaluate(step: int) -> dict[str, float]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"score": 1.0}
+
+    with pytest.raises(Interrupted, match="stopped at step 2 of 5 and saved"):
+        stop_after([1.0] * 5, tmp_path, evaluate=evaluate, evaluate_every=2)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 2
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_run_is_resumed_under_its_own_recipe_only(digits: Path, tmp_path: Path) -> None:
+    assert call(*command(digits, tmp_path, "--steps", 2)).returncode == 0
+    before = (tmp_path / "last.pt").read_bytes()
+    result = call(*command(digits, tmp_path, "--steps", 4, "--lr", 0.5, "--resume"))
+    assert_one_line(result, 1, "was begun with steps 2, lr 0.001")
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_one_trainer_a_folder(tmp_path: Path) -> None:
+    def evaluate(step: int) -> dict[str, float]:
+        with pytest.raises(UserError, match="another process is training in"):
+            stop_after([1.0], tmp_path)
+        return {"refused": 1.0}
+
+    stop_after([1.0, 1.0], tmp_path, evaluate=evaluate)
+    assert read_log(tmp_path / "log.jsonl")[-1]["refused"] == 1.0
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--steps", 0), ("--batch-size", 1), ("--seed", -1), ("--evaluate-every", 0), ("--lr", "nan"), ("--width", 0)],
+)
+def test_impossible_numbers(digits: Path, tmp_path: Path, flags: tuple[object, ...]) -> None:
+    assert_one_line(call(*command(digits, tmp_path / "run", *flags)), 2, "train_dann.py: " + str(flags[0]))
 
 
 def test_a_log_cut_short_is_read_up_to_the_cut(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ The upper bound needs no source, so it is trained once for each target. Flags be
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -44,9 +45,8 @@ def main() -> int:
         "--modes", nargs="+", choices=("dann", "source", "target"), default=["dann", "source", "target"]
     )
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
-    parser.add_argument("flags", nargs=argparse.REMAINDER, help="-- and flags for train_dann.py")
-    args = parser.parse_args()
-    flags = args.flags[1:] if args.flags[:1] == ["--"] else args.flags
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     unknown = set(args.pairs or ()) - {f"{source}_{target}" for source, target in PAIRS}
     if unknown:
         raise cli.UsageError(f"unknown pairs: {', '.join(sorted(unknown))}")
@@ -70,8 +70,21 @@ def main() -> int:
             print(f"  left: {folder(run)}{' (begun)' if run in begun else ''}")
         return 0
 
+    running: list[subprocess.Popen[bytes]] = []
+
+    def stop(number: int, _: object) -> None:
+        """The runs save themselves and end; what was not begun is left for the next call."""
+        left.clear()
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+
     def train(run: tuple[str, str, str, int]) -> bool:
         source, target, mode, seed = run
+        if run not in left:  # stopped meanwhile
+            return False
         out = folder(run)
         out.mkdir(parents=True, exist_ok=True)
         command = [
@@ -85,13 +98,15 @@ def main() -> int:
         command += ["--mode", mode, "--seed", str(seed), "--out", str(out), "--resume", *flags]
         with (out / "stderr.txt").open("a") as log:
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            code = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            running.append(process)
+            code = process.wait()
         last_line = (out / "stderr.txt").read_text().strip().splitlines()[-1:]
         print(f"{'done' if code == 0 else 'FAILED'}: {out}: {' '.join(last_line)}", flush=True)
         return code == 0
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        return 0 if all(list(pool.map(train, left))) else 1
+        return 0 if all(list(pool.map(train, list(left)))) else 1
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ try:
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import load_model, save_checkpoint
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data.augment import augment_digits
     from dlcv.data.digits import read_folder, read_labels, split_folder
     from dlcv.images import to_float
@@ -37,7 +37,7 @@ class Recipe:
     target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not (but in mode target)
     mode: Literal["source", "dann", "target"] = "dann"  # lower bound, domain adaptation, upper bound
     seed: int = 0  # of the initial weights, the batches and the augmentation
-    steps: int = 1_500  # label-free scores change little afterwards: docs/LOG.md
+    steps: int = 1_500  # about two minutes on one core; chosen for the study's time: docs/LOG.md
     batch_size: int = 64  # source images a step, and as many target images
     lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
     weight_decay: float = 1e-3  # AdamW's
@@ -51,7 +51,16 @@ class Recipe:
     domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
     width: int = 32  # channels of the first convolution
     evaluate_every: int = 500  # steps between snapshots
-    bf16: bool = True  # autocast in training: 1.4 times faster here
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        if self.source == self.target:
+            raise cli.UsageError(f"source and target are both {self.source}: give two domains")
+        recipe.require_positive(self, "steps", "lr", "width", "evaluate_every", "reverse_steps")
+        if self.batch_size < 2:
+            raise cli.UsageError(f"--batch-size {self.batch_size}: batch norm needs at least 2")
+        if self.seed < 0:
+            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
 
 
 # In three minutes each source is learnt almost completely, whatever becomes of the target.
@@ -61,10 +70,10 @@ QUICK_RANGE = {"usps": (0.96, 1.0), "mnistm": (0.85, 0.97), "svhn": (0.6, 0.87)}
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains DANN on a pair of digit domains.", QUICK)
-    if r.source == r.target:
-        raise cli.UsageError(f"source and target are both {r.source}: give two domains")
-    out = args.out or Path("runs") / f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}"
+    quick = "_quick" if args.quick else ""
+    out = args.out or Path("runs") / f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}{quick}"
     device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
 
     # Data. In mode target the labelled domain is the target itself.
     labelled = r.target if r.mode == "target" else r.source
@@ -149,8 +158,8 @@ def main() -> None:
         return scores
 
     run_steps(
-        train_step, batches, steps=r.steps, out=out, resume=args.resume, save_seconds=args.save_seconds,
-        evaluate=evaluate, evaluate_every=r.evaluate_every,
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
         state={"model": model, "average": average, "optimizer": optimizer},
     )  # fmt: skip
 

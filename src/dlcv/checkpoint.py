@@ -1,6 +1,7 @@
 """Inference checkpoints: tensors and plain values in one file, checked against MANIFEST where it lies beside."""
 
 import dataclasses
+import functools
 import hashlib
 import io
 import subprocess
@@ -58,12 +59,13 @@ def model_from(cls: type[Model], content: dict[str, Any], path: Path) -> Model:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, verified: arch, config, weights, provenance."""
-    remedy = "run: bash download_models.sh"
+    known = read_manifest(path.parent / "MANIFEST")
+    remedy = "run: bash download_models.sh" if path.name in known else "train it first, or give another path"
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read the checkpoint {path} ({error.strerror}); {remedy}") from None
-    expected = read_manifest(path.parent / "MANIFEST").get(path.name)
+    expected = known.get(path.name)
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
         raise UserError(f"{path} is damaged (its SHA-256 is not the one in MANIFEST); {remedy}")
     try:
@@ -83,11 +85,17 @@ def read_manifest(path: Path) -> dict[str, str]:
     return {name.strip().lstrip("*"): digest for digest, name in pairs}
 
 
+@functools.cache
 def current_commit() -> str:
-    """The commit of the working tree around this file, with "+" if it was changed since; "unknown" without git."""
-    here = Path(__file__).resolve().parent
-    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+    """The commit of the code around this file, "+" if src, train or inference were changed since, or "unknown".
+
+    Asked once a process: call it early, and what is recorded is the code that ran.
+    """
+    root = Path(__file__).resolve().parents[2]
+    git = ["git", "-C", str(root)]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "src", "train", "inference"], check=False)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+    return commit.stdout.strip() + ("+" if changed.returncode else "")

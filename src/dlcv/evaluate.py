@@ -40,7 +40,11 @@ def main() -> None:
     args = parser.parse_args()
     if args.save is not None and len(args.checkpoints) > 1:
         raise cli.UsageError("--save takes one checkpoint at a time")
-    check_writable(args.ledger.with_suffix(".probe"))
+    if args.save is not None:
+        if args.save.suffix != ".npz":
+            raise cli.UsageError(f"--save {args.save}: the name must end in .npz")
+        check_writable(args.save)
+    check_writable(args.ledger)  # before any answer is read
     repro.exact_float32()
     device = repro.choose_device()
     names, images = read_folder(split_folder(args.data, args.domain, args.split))

@@ -11,17 +11,22 @@ from dlcv.cli import UserError
 
 def check_writable(path: Path) -> None:
     """Raises UserError now if `path` could not be written at the end of a long computation; creates its folders."""
-    if path.is_dir():
-        raise UserError(f"{path} is a directory; give the path of a file to write")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is not a regular file; give the path of a file to write")
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a directory; give the path of a file to write")
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path} is not a regular file; give the path of a file to write")
+        path = path.resolve(strict=False)
         path.parent.mkdir(parents=True, exist_ok=True)
         # A probe, since access() is always true for root and wrong on some network file systems.
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".probe-"):
             pass
+        if len(os.fsencode(path.name)) > 255:
+            raise UserError(f"cannot write {path}: its name is too long")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    except RuntimeError as error:  # pathlib, for a loop of symbolic links
+        raise UserError(f"cannot write {path}: {error}") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dlcv.cli import ArgumentParser
+from dlcv.cli import ArgumentParser, UsageError
 
 Recipe = TypeVar("Recipe")
 
@@ -20,12 +20,12 @@ def parse(cls: type[Recipe], description: str, quick: dict[str, Any]) -> tuple[R
     Those are --data, --out, --resume, --save-seconds and --quick, which replaces defaults by `quick` (flags still win).
     Raises UsageError for unknown flags and values of the wrong type.
     """
-    parser = ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder of the data (default: hw3_data or data/hw3_data)")
-    parser.add_argument("--out", type=Path, help="folder of this run (default: a name under runs/)")
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
+    parser.add_argument("--out", type=Path, help="folder of this run; a name under runs/ if not given")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last save")
     parser.add_argument("--quick", action="store_true", help="a small run of under five minutes on two cores")
-    parser.add_argument("--save-seconds", type=float, default=240.0, help="at most this long between two saves")
+    parser.add_argument("--save-seconds", type=float, default=240.0, help="at most this long between two saves (240)")
     comments = _field_comments(cls)
     types = typing.get_type_hints(cls)
     defaults: dict[str, Any] = {}
@@ -43,6 +43,14 @@ def parse(cls: type[Recipe], description: str, quick: dict[str, Any]) -> tuple[R
     args = parser.parse_args(sys.argv[1:])
     given = {name: getattr(args, name) for name in defaults if hasattr(args, name)}
     return cls(**(defaults | (quick if args.quick else {}) | given)), args
+
+
+def require_positive(recipe: object, *names: str) -> None:
+    """Raises UsageError for the first of the named fields that is not above 0."""
+    for name in names:
+        value = getattr(recipe, name)
+        if not value > 0:
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be above 0")
 
 
 def _field_comments(cls: type) -> dict[str, str]:

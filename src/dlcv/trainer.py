@@ -1,5 +1,6 @@
 """run_steps: counts, logs, saves and resumes. It knows no model, optimizer, loss or device."""
 
+import fcntl
 import json
 import math
 import os
@@ -36,6 +37,7 @@ def run_steps(
     *,
     steps: int,
     out: Path,
+    recipe: Mapping[str, Any],
     state: Mapping[str, Stateful],
     resume: bool = False,
     evaluate: Callable[[int], Mapping[str, float]] | None = None,
@@ -51,14 +53,24 @@ def run_steps(
     `resume` the run continues from there; it ends with the same bits as one that was never stopped, provided that
     `batches` and `train_step` draw all randomness from the step (dlcv.repro.seed_step).
 
-    Raises UserError when `out` holds another run, when there is nothing to resume, and at a non-finite value (the last
-    good save is kept).
+    `recipe` (plain values) is saved with the run, and a run is only ever resumed under its own. With `resume` and
+    nothing saved yet, it starts from step 0.
+    Raises UserError when `out` holds another run or is being trained in by another process, and at a non-finite value
+    (the last good save is kept).
     """
     last, log = out / "last.pt", out / "log.jsonl"
     check_writable(last)
+    lock = (out / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise UserError(f"another process is training in {out}") from None
     step, totals, count, seconds_before = 0, {}, 0, 0.0  # type: int, dict[str, torch.Tensor], int, float
     if resume and last.exists():
         saved = torch.load(last, map_location="cpu", weights_only=True)
+        other = [f"{name} {saved['recipe'].get(name)}" for name in recipe if saved["recipe"].get(name) != recipe[name]]
+        if other:
+            raise UserError(f"the run in {out} was begun with {', '.join(other)}; resume it so, or give another --out")
         for name, part in state.items():
             part.load_state_dict(saved["state"][name])
         step, totals, count, seconds_before = saved["step"], saved["totals"], saved["count"], saved["seconds"]
@@ -71,13 +83,13 @@ def run_steps(
         number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGTERM, signal.SIGINT)
     }
     started = last_save = time.monotonic()
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=step)
+    writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else 0)
 
     def elapsed() -> float:
         return seconds_before + time.monotonic() - started
 
     def save() -> None:
-        content = {"step": step, "totals": totals, "count": count, "seconds": elapsed()}
+        content = {"recipe": dict(recipe), "step": step, "totals": totals, "count": count, "seconds": elapsed()}
         with atomic_path(last) as temporary:
             torch.save(content | {"state": {name: part.state_dict() for name, part in state.items()}}, temporary)
 
@@ -106,14 +118,18 @@ def run_steps(
                     totals, count = {}, 0
                 if evaluation_due and evaluate is not None:
                     write(evaluate(step))
-                if save_due:
+                stop = bool(received)  # the signal may have come during the evaluation
+                if stop and not save_due:
+                    _finite_means(totals, count, step, last)
+                if save_due or stop:
                     save()
                     last_save = time.monotonic()
-                if received and not done:
+                if stop and not done:
                     raise Interrupted(
                         f"stopped at step {step} of {steps} and saved; the same command with --resume goes on"
                     )
     finally:
+        lock.close()
         writer.close()
         for number, handler in previous.items():
             signal.signal(number, handler)

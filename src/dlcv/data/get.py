@@ -12,6 +12,7 @@ import csv
 import gzip
 import io
 import pickle
+import re
 import shutil
 import tarfile
 import zipfile
@@ -54,9 +55,16 @@ def write_split(
         raise cli.UserError(
             f"{folder} would have {len(lines) - 1} images, expected {n}; its download must be incomplete"
         )
-    shutil.rmtree(folder, ignore_errors=True)
+    table = folder.with_suffix(".csv")
+    if folder.exists():
+        # Ours holds numbered images and at most a csv beside; anything else is somebody's work.
+        foreign = [path.name for path in folder.iterdir() if not re.fullmatch(r"\d{5}\.png", path.name)]
+        if foreign:
+            raise cli.UserError(f"{folder} holds {foreign[0]}, which is not ours to delete; move it and run this again")
+        shutil.rmtree(folder)
+    table.unlink(missing_ok=True)  # before the folder: an old csv must not vouch for new images
     partial.rename(folder)
-    with atomic_path(folder.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
+    with atomic_path(table) as temporary, temporary.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 
@@ -198,6 +206,15 @@ def fashion_mnist(out: Path, get: Get) -> None:
             np.savez_compressed(temporary, train_images=a, train_labels=b, test_images=c, test_labels=d)
 
 
+class _Unpickler(pickle.Unpickler):
+    """CIFAR-10's batches are pickles; theirs need NumPy's arrays and nothing else."""
+
+    def find_class(self, module: str, name: str) -> object:
+        if module.split(".")[0] == "numpy" and name in ("_reconstruct", "ndarray", "dtype", "_frombuffer"):
+            return super().find_class(module, name)
+        raise cli.UserError(f"the CIFAR-10 archive asks for {module}.{name}: it is not the official one")
+
+
 def cifar10(out: Path, get: Get) -> None:
     path = out / "cifar10.npz"
     if path.exists():
@@ -209,8 +226,7 @@ def cifar10(out: Path, get: Get) -> None:
             if kind in ("data", "test"):
                 file = archive.extractfile(member)
                 assert file is not None
-                # A pickle, but one whose MD5 torchvision publishes and `get` verified.
-                parts["train" if kind == "data" else "test"].append(pickle.load(file, encoding="bytes"))
+                parts["train" if kind == "data" else "test"].append(_Unpickler(file, encoding="bytes").load())
     arrays = {}
     for split, batches in parts.items():
         images = np.concatenate([np.asarray(batch[b"data"]) for batch in batches])

@@ -20,4 +20,4 @@ def find_root(data: Path | None, part: str) -> Path:
         if data is not None
         else f"neither hw3_data/{part} nor data/hw3_data/{part} is here"
     )
-    raise UserError(f"{where}: give --data FOLDER, the courses' hw3_data")
+    raise UserError(f"{where}: give --data FOLDER, the courses' hw3_data, or build it: bash get_dataset.sh")
