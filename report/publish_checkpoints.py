@@ -22,17 +22,18 @@ def main() -> None:
     parser.add_argument("--study", type=Path, default=Path("runs/study_dann"))
     parser.add_argument("--mode", default="dann")
     parser.add_argument("--prefix", default="dann")
+    parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
     models = sorted(args.study.glob(f"*_{args.mode}_seed0/model.pth"))
     if not models:
         raise cli.UserError(f"no *_{args.mode}_seed0/model.pth below {args.study}")
-    manifest = read_manifest(CHECKPOINTS / "MANIFEST")
+    manifest = read_manifest(args.into / "MANIFEST")
     for path in models:
         pair = path.parent.name.removesuffix(f"_{args.mode}_seed0")
         name = f"{args.prefix}_{pair}.pth"
-        write_bytes(CHECKPOINTS / name, path.read_bytes())
+        write_bytes(args.into / name, path.read_bytes())
         manifest[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    write_text(CHECKPOINTS / "MANIFEST", "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest.items())))
+    write_text(args.into / "MANIFEST", "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest.items())))
     print(f"{len(models)} published, {len(manifest)} in MANIFEST")
 
 

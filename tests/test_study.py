@@ -1,0 +1,48 @@
+"""train/study_dann.py and report/publish_checkpoints.py on tiny real data."""
+
+from pathlib import Path
+
+from conftest import REPO, assert_one_line, call
+
+from dlcv.checkpoint import load_model, read_checkpoint, read_manifest
+from dlcv.models.dann import DANN
+
+
+def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    command = ["python3", REPO / "train" / "study_dann.py", "--out", study, "--seeds", 0, "--pairs", "svhn_usps"]
+    assert "0 of 3 runs are done" in call(*command, "--list").stdout
+    flags = ["--", "--data", digits, "--steps", 2, "--batch-size", 8, "--width", 4, "--reverse-steps", 2]
+    first = call(*command, "--modes", "dann", "--jobs", 1, *flags)
+    assert first.returncode == 0, first.stdout
+    listed = call(*command, "--list").stdout
+    assert "1 of 3 runs are done" in listed and "svhn_usps_source_seed0" in listed and "svhn_usps_dann" not in listed
+    before = (study / "svhn_usps_dann_seed0" / "model.pth").read_bytes()
+    assert call(*command, *flags).returncode == 0
+    assert "3 of 3 runs are done" in call(*command, "--list").stdout
+    assert (study / "svhn_usps_dann_seed0" / "model.pth").read_bytes() == before
+    recipe = read_checkpoint(study / "svhn_usps_source_seed0" / "model.pth")["provenance"]["recipe"]
+    assert (recipe["source"], recipe["target"], recipe["mode"], recipe["steps"]) == ("svhn", "usps", "source", 2)
+
+    publish = [
+        "python3",
+        REPO / "report" / "publish_checkpoints.py",
+        "--study",
+        study,
+        "--into",
+        tmp_path / "checkpoints",
+    ]
+    result = call(*publish)
+    assert result.returncode == 0, result.stderr
+    assert set(read_manifest(tmp_path / "checkpoints" / "MANIFEST")) == {"dann_svhn_usps.pth"}
+    load_model(DANN, tmp_path / "checkpoints" / "dann_svhn_usps.pth")  # its SHA-256 is the MANIFEST's
+
+
+def test_failures_are_told(digits: Path, tmp_path: Path) -> None:
+    script = REPO / "train" / "study_dann.py"
+    failed = call(
+        "python3", script, "--out", tmp_path / "s", "--seeds", 0, "--pairs", "svhn_usps", "--", "--data", "/nowhere"
+    )
+    assert failed.returncode == 1 and "FAILED" in failed.stdout and "/nowhere holds no folder digits/" in failed.stdout
+    assert_one_line(call("python3", script, "--pairs", "svhn_mnist"), 2, "unknown pairs: svhn_mnist")
+    assert_one_line(call("python3", script, "list"), 2, "unrecognized arguments: list")
