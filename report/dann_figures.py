@@ -104,13 +104,13 @@ def draw_curves(source: str, target: str, study: Path) -> None:
         ):
             axes.plot(steps, [line[key] for line in lines], style, color=colour, label=f"{what}, {name}", linewidth=1.2)
     left.axhline(np.log(2), color="grey", linewidth=0.8, linestyle=":")
-    left.annotate("domain loss of a coin: ln 2", (0.98, np.log(2)), (0, 3), ("axes fraction", "data"),
+    left.annotate("ln 2: the loss of a coin", (0.6, np.log(2)), (0, 30), ("axes fraction", "data"),
                   textcoords="offset points", ha="right", fontsize=8, color="grey")  # fmt: skip
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     right.set(xlabel="step", ylabel="accuracy on training batches", ylim=(0.4, 1.02))
     right.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
     for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, loc="center right")
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
     save(figure, f"dann_curves_{source}_{target}.png")
@@ -139,7 +139,7 @@ def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None
     wrong = np.flatnonzero(predictions != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:20]
     pictures = read_images(split_folder(data, target, "test"), [str(name) for name in result["names"][worst]])
-    figure, grid = plt.subplots(2, 10, figsize=(11, 3))
+    figure, grid = plt.subplots(2, 10, figsize=(11, 3.6), gridspec_kw={"hspace": 0.5})
     for axes in grid.flat:
         axes.axis("off")
     for axes, index, picture in zip(grid.flat, worst, pictures, strict=False):
