@@ -68,7 +68,7 @@ def read_ledger() -> dict[tuple[str, str, str], dict[str, str]]:
 
 
 def evaluate(studies: list[Path], data: Path | None) -> None:
-    """Looks at the test answers once for every model, and once for every snapshot."""
+    """Looks at the test answers once for every model, and once for every snapshot of mode dann."""
     known = read_ledger()
     waiting: dict[tuple[str, str, str], list[Path]] = {}
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
@@ -76,7 +76,7 @@ def evaluate(studies: list[Path], data: Path | None) -> None:
         wanted = [("target", path, "table: the kept model")]
         if recipe["mode"] == "source" and recipe["domain_norm"]:
             wanted.append(("source", path, "table: the kept model"))
-        if recipe["mode"] != "target":
+        if recipe["mode"] == "dann":
             wanted += [
                 ("target", snapshot, "oracle's gain") for snapshot in sorted(path.parent.glob("snapshots/*.pth"))
             ]
