@@ -23,7 +23,7 @@ try:
     from sklearn.metrics import confusion_matrix
 
     from dlcv import cli
-    from dlcv.data.digits import read_images, split_folder
+    from dlcv.data.digits import PAIRS, read_images, split_folder
     from dlcv.files import atomic_path
     from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
@@ -31,14 +31,6 @@ except ModuleNotFoundError as error:
 
 FIGURES = Path(__file__).resolve().parent / "figures"
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
-PAIRS = [
-    ("usps", "mnistm"),
-    ("mnistm", "svhn"),
-    ("svhn", "usps"),
-    ("mnistm", "usps"),
-    ("svhn", "mnistm"),
-    ("usps", "svhn"),
-]
 POINTS = 1_000  # test images of each domain in a t-SNE figure
 
 

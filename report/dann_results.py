@@ -26,6 +26,7 @@ try:
 
     from dlcv import cli
     from dlcv.checkpoint import read_checkpoint
+    from dlcv.data.digits import PAIRS
     from dlcv.files import atomic_path, write_text
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -35,14 +36,6 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 STUDY = "study_dann"
 RESULTS = DOCS / "results" / "dann_runs.csv"
 LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
-PAIRS = [
-    ("usps", "mnistm"),
-    ("mnistm", "svhn"),
-    ("svhn", "usps"),
-    ("mnistm", "usps"),
-    ("svhn", "mnistm"),
-    ("usps", "svhn"),
-]
 BASELINES = dict(zip(PAIRS, (40, 40, 40, 72, 42, 28), strict=True))  # DLCV 2020, problem 3-2; 2021, problem 3
 ROWS = [
     ("source", "source", "trained on source, batch norm of the source"),

@@ -16,13 +16,10 @@ from pathlib import Path
 
 try:
     from dlcv import cli
+    from dlcv.data.digits import PAIRS
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-PAIRS = [
-    ("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"),
-    ("mnistm", "usps"), ("svhn", "mnistm"), ("usps", "svhn"),
-]  # fmt: skip
 UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]
 
 

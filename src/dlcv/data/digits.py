@@ -22,6 +22,10 @@ from dlcv.files import atomic_path
 from dlcv.images import is_image_name, read_rgb
 
 DOMAINS = ("usps", "mnistm", "svhn")
+PAIRS = [  # (source, target) of the courses: DLCV 2020 first, then 2021
+    ("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps"),
+    ("mnistm", "usps"), ("svhn", "mnistm"), ("usps", "svhn"),
+]  # fmt: skip
 SIZE = 28
 _THREADS = 2  # half of the work is the interpreter's: a third thread gains nothing (docs/LOG.md)
 _FORMAT = 1  # of the cache: to be counted up whenever other pixels come out of the same file
