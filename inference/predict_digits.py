@@ -1,4 +1,4 @@
-"""Writes the predictions for a folder of digit images: what hw3_p3.sh and hw2_p3.sh run.
+"""Writes the predictions for a folder of digit images: what hw3_p3.sh, hw3_p4.sh, hw2_p3.sh and hw2_bonus.sh run.
 
     predict_digits.py --prog NAME --model TARGET=CHECKPOINT … -- IMAGE_DIR TARGET OUT_CSV
 
@@ -13,10 +13,9 @@ from pathlib import Path
 
 try:
     from dlcv import cli, repro
-    from dlcv.checkpoint import load_model
     from dlcv.data.digits import list_images, read_images
+    from dlcv.digit_models import load_digit_model
     from dlcv.files import check_writable, write_bytes
-    from dlcv.models.dann import DANN
     from dlcv.predict import predict_labels
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
@@ -44,7 +43,7 @@ def main() -> None:
     names = list_images(folder)
     check_writable(out)  # before the work, not after it
     repro.exact_float32()
-    model = load_model(DANN, CHECKPOINTS / models[target]).to(repro.choose_device())
+    model = load_digit_model(CHECKPOINTS / models[target]).to(repro.choose_device())
     labels = predict_labels(model, read_images(folder, names))
 
     table = io.StringIO(newline="")

@@ -16,11 +16,13 @@ import numpy as np
 import torch
 
 from dlcv import cli, repro
-from dlcv.checkpoint import current_commit, model_from, read_checkpoint
+from dlcv.checkpoint import current_commit
 from dlcv.data.digits import DOMAINS, read_folder, read_labels, split_folder
+from dlcv.digit_models import load_digit_model
 from dlcv.files import atomic_path, check_writable
 from dlcv.images import to_float
 from dlcv.models.dann import DANN, SOURCE
+from dlcv.models.uda import UDA
 from dlcv.predict import predict_labels
 
 LEDGER = Path(__file__).resolve().parents[2] / "docs" / "test_reads.csv"
@@ -50,7 +52,7 @@ def main() -> None:
     names, images = read_folder(split_folder(args.data, args.domain, args.split))
     labels = read_labels(args.data, args.domain, args.split, names).numpy()
     for path in args.checkpoints:
-        model = model_from(DANN, read_checkpoint(path), path).to(device)
+        model = load_digit_model(path).to(device)
         if args.statistics == "source":
             model.domain = SOURCE
         predictions = predict_labels(model, images)
@@ -81,8 +83,8 @@ def main() -> None:
 
 
 @torch.inference_mode()
-def features_and_logits(model: DANN, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, D) float32 at the place where the domain classifier sits, and class logits (N, 10)."""
+def features_and_logits(model: DANN | UDA, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, D) float32 of the last hidden layer, and class logits (N, 10)."""
     device = next(model.parameters()).device
     features = [model.extract(to_float(batch.to(device)), model.domain) for batch in images.split(500)]
     logits = [model.classifier(batch) for batch in features]

@@ -52,3 +52,76 @@ def random_polarity(images: torch.Tensor, generator: torch.Generator) -> torch.T
 def augment_digits(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Single digits (N, 3, H, W) in [0, 1]: moved, tinted, half of them turned into their negatives."""
     return random_polarity(random_colour(random_affine(images, generator), generator), generator)
+
+
+def random_crops(images: torch.Tensor, generator: torch.Generator, low: float = 0.3, high: float = 0.7) -> torch.Tensor:
+    """A piece of each image (N, C, H, W), low to high of its side, turned by any angle, enlarged to the full size."""
+    n = len(images)
+    angle, zoom = _uniform(generator, -math.pi, math.pi, n), _uniform(generator, low, high, n)
+    dx, dy = _uniform(generator, -0.6, 0.6, n), _uniform(generator, -0.6, 0.6, n)
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    theta = torch.stack([cos, -sin, dx, sin, cos, dy], dim=1).view(n, 2, 3).to(images)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def digit_masks(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Where the ink is: (N, 3, H, W) in [0, 1] -> (N, 1, H, W) in [0, 1], bright ink near 1, dark paper near 0.
+
+    The brightness of each image is standardised and pressed through a sigmoid of random steepness: two-toned digits
+    become nearly binary. Dark ink on bright paper comes out inverted.
+    """
+    brightness = images.mean(1, keepdim=True)
+    mean, std = brightness.mean((2, 3), keepdim=True), brightness.std((2, 3), keepdim=True)
+    steepness = _uniform(generator, 2.0, 6.0, len(images), 1, 1, 1).to(images)
+    return torch.sigmoid(steepness * (brightness - mean) / (std + 0.03))
+
+
+def random_thickness(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Thins or thickens bright strokes (N, 1, H, W) by up to a pixel on each side."""
+    amount = _uniform(generator, -1.0, 1.0, len(masks), 1, 1, 1).to(masks)
+    thick, thin = F.max_pool2d(masks, 3, 1, 1), -F.max_pool2d(-masks, 3, 1, 1)
+    return masks + amount.clamp(min=0) * (thick - masks) + (-amount).clamp(min=0) * (thin - masks)
+
+
+def add_neighbours(masks: torch.Tensor, generator: torch.Generator, share: float = 0.7) -> torch.Tensor:
+    """Puts parts of other digits of the batch (N, 1, H, W) at the left and the right, each for `share` of them."""
+    n = len(masks)
+    for side in (-1.0, 1.0):
+        others = masks[torch.randperm(n, generator=generator)]
+        dx = side * _uniform(generator, 1.1, 1.7, n)  # half-widths: 15 to 24 of 28 pixels
+        dy = _uniform(generator, -0.15, 0.15, n)
+        one, zero = torch.ones(n), torch.zeros(n)
+        theta = torch.stack([one, zero, dx, zero, one, dy], dim=1).view(n, 2, 3).to(masks)
+        grid = F.affine_grid(theta, list(masks.shape), align_corners=False)
+        shifted = F.grid_sample(others, grid, align_corners=False)
+        there = (torch.rand((n, 1, 1, 1), generator=generator) < share).to(masks)
+        masks = torch.maximum(masks, shifted * there)
+    return masks
+
+
+def blend(masks: torch.Tensor, backgrounds: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Digits (N, 1, H, W) on backgrounds (N, 3, H, W), half of them as the difference, half painted in one colour.
+
+    |background - mask| is how MNIST-M was made (Ganin et al. 2016, section 5.2.4).
+    """
+    n = len(masks)
+    difference = (backgrounds - masks).abs()
+    colour = torch.rand((n, 3, 1, 1), generator=generator).to(masks)
+    painted = backgrounds + masks * (colour - backgrounds)
+    first = (torch.rand((n, 1, 1, 1), generator=generator) < 0.5).to(masks)
+    return first * difference + (1 - first) * painted
+
+
+def cutout(images: torch.Tensor, generator: torch.Generator, low: int = 4, high: int = 10) -> torch.Tensor:
+    """Replaces a random rectangle of each image (N, C, H, W), sides of low to high pixels, by the image's mean."""
+    n, _, height, width = images.shape
+
+    def inside(size: int) -> torch.Tensor:
+        length = torch.randint(low, high + 1, (n, 1), generator=generator)
+        start = torch.randint(-low, size, (n, 1), generator=generator)
+        position = torch.arange(size)
+        return (position >= start) & (position < start + length)
+
+    hole = (inside(height)[:, None, :, None] & inside(width)[:, None, None, :]).to(images)
+    return images + hole * (images.mean((2, 3), keepdim=True) - images)

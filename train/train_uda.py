@@ -1,0 +1,216 @@
+"""Trains the improved domain adaptation on one pair of digit domains: self-training with a mean teacher.
+
+    python train/train_uda.py --source usps --target mnistm
+
+Reads source images with labels and target *train* images without; no test data, no target labels.
+Writes model.pth (for inference), snapshots/, log.jsonl, TensorBoard and last.pt (for --resume) under --out.
+"""
+
+import copy
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+try:
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data import augment
+    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.images import to_float
+    from dlcv.models.uda import SOURCE, TARGET, UDA, Alignment, UDAConfig, consistency_loss, follow
+    from dlcv.predict import predict_labels
+    from dlcv.selection import reverse_accuracy, unlabelled_scores
+    from dlcv.trainer import read_log, run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
+    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not
+    seed: int = 0  # of the initial weights, the batches and the augmentation
+    steps: int = 6_000  # of the whole training
+    batch_size: int = 64  # source images a step
+    target_batch_size: int = 128  # target images a step
+    lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
+    weight_decay: float = 1e-3  # AdamW's
+    blend: float = 0.5  # share of source digits that are set on pieces of target images
+    neighbours: float = 0.7  # share of those that get other digits beside them, where the target is svhn
+    consistency: float = 1.0  # weight of the loss on target images; 0 trains on the source alone
+    warmup: float = 0.1  # share of the steps during which that weight grows from 0
+    threshold: float = 0.9  # how sure the teacher must be of a class that the student learns
+    alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
+    colour: bool = True  # tint and polarity among the strong augmentations
+    teacher_decay: float = 0.999  # of the averaged weights that teach, and are kept
+    source_end: float = 1.0  # weight of the source loss at the end (1 at the start, changing linearly)
+    reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
+    instance_norm: bool = True  # standardise each image inside the network
+    domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
+    width: int = 32  # channels of the first convolution
+    evaluate_every: int = 500  # steps between snapshots
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        if self.source == self.target:
+            raise cli.UsageError(f"source and target are both {self.source}: give two domains")
+        recipe.require_positive(self, "steps", "lr", "width", "evaluate_every", "reverse_steps")
+        for name in ("batch_size", "target_batch_size"):
+            if getattr(self, name) < 2:
+                raise cli.UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: batch norm needs at least 2")
+        if self.seed < 0:
+            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+
+
+QUICK = {"steps": 300, "evaluate_every": 150, "teacher_decay": 0.97}  # a short run needs a short memory
+QUICK_RANGE = {"usps": (0.90, 1.0), "mnistm": (0.70, 0.97), "svhn": (0.60, 0.95)}
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the improved domain adaptation on a pair of digit domains.", QUICK)
+    quick = "_quick" if args.quick else ""
+    out = args.out or Path("runs") / f"uda_{r.source}_{r.target}_seed{r.seed}{quick}"
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+
+    # Data.
+    names, images = read_folder(split_folder(args.data, r.source, "train"))
+    labels = read_labels(args.data, r.source, "train", names)
+    held_out = min(2_000, len(images) // 10)  # for validation; the same images for every seed
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    validation, training = order[:held_out], order[held_out:]
+    _, target_images = read_folder(split_folder(args.data, r.target, "train"))
+    source_domain = SOURCE if r.domain_norm else TARGET
+
+    # Student and teacher.
+    repro.seed_everything(r.seed)
+    student = UDA(UDAConfig(width=r.width, instance_norm=r.instance_norm)).to(device)
+    student = student.to(memory_format=torch.channels_last)
+    teacher = copy.deepcopy(student).requires_grad_(False)
+    alignment = Alignment().to(device)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+
+    def strong(digits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        digits = augment.random_affine(digits, generator, degrees=15.0, scale=0.25)
+        if r.colour:
+            digits = augment.random_polarity(augment.random_colour(digits, generator), generator)
+        return augment.cutout(digits, generator)
+
+    def labelled(digits: torch.Tensor, others: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Source digits moved and tinted, some of them on pieces of the target images `others`."""
+        moved = augment.random_affine(digits, generator, degrees=15.0, scale=0.3)
+        plain = augment.random_colour(moved, generator) if r.colour else moved
+        masks = augment.digit_masks(moved, generator)
+        if r.source != "svhn":
+            masks = augment.random_thickness(masks, generator)
+            if r.target == "svhn":
+                masks = augment.add_neighbours(masks, generator, r.neighbours)
+        crops = augment.random_crops(others[: len(digits)], generator)
+        blended = augment.blend(masks, crops, generator)
+        there = (torch.rand((len(digits), 1, 1, 1), generator=generator) < r.blend).to(digits)
+        mixed = plain + there * (blended - plain)
+        return augment.random_polarity(mixed, generator) if r.colour else mixed
+
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+    def batches(step: int) -> Batch:
+        """Source images and labels; target images seen weakly and strongly augmented."""
+        generator = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
+        wanted = max(r.target_batch_size, r.batch_size)
+        others = torch.randint(len(target_images), (wanted,), generator=generator)
+        digits, targets = to_float(images[rows].to(device)), to_float(target_images[others].to(device))
+        source = labelled(digits, targets, generator)
+        targets = targets[: r.target_batch_size]
+        weak = augment.random_affine(targets, generator, degrees=5.0, scale=0.1, shear=0.1, shift=0.07)
+        views = source, weak, strong(targets, generator)
+        x, w, s = (view.to(memory_format=torch.channels_last) for view in views)
+        return x, labels[rows].to(device), w, s
+
+    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
+        x, y, weak, strong_view = batch
+        progress = step / r.steps
+        for group in optimizer.param_groups:
+            group["lr"] = r.lr * min(1, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        student.train()
+        teacher.train()  # batch statistics of the plain target images, which its running statistics follow
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            with torch.no_grad():
+                guess = teacher.classifier(teacher.extract(weak, TARGET)).float().softmax(1)
+            if r.domain_norm:
+                logits = student.classifier(student.extract(x, SOURCE)).float()
+                target_logits = student.classifier(student.extract(strong_view, TARGET)).float()
+            else:
+                both = student.classifier(student.extract(torch.cat([x, strong_view]), TARGET)).float()
+                logits, target_logits = both.split([len(x), len(strong_view)])
+        # 1. The source, with its labels.
+        loss_label = F.cross_entropy(logits, y)
+        # 2. The target: what the teacher is sure of on a weak view, the student must see in a strong one.
+        aligned = alignment(guess, 1.0 - progress if r.alignment else 0.0)
+        loss_target, sure = consistency_loss(target_logits, aligned, r.threshold)
+        weight = r.consistency * min(1.0, progress / r.warmup)
+        loss = (1 + (r.source_end - 1) * progress) * loss_label + weight * loss_target
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        follow(teacher, student, min(r.teacher_decay, (1 + step) / (10 + step)))
+        return {
+            "loss_label": loss_label,
+            "loss_target": loss_target,
+            "accuracy_label": (logits.argmax(1) == y).float().mean(),
+            "sure": sure,
+        }
+
+    snapshots = out / "snapshots"
+    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
+
+    def evaluate(done: int) -> dict[str, float]:
+        teacher.eval()
+        teacher.domain = source_domain
+        predicted = torch.from_numpy(predict_labels(teacher, images[validation]))
+        teacher.domain = TARGET
+        scores = {
+            "validation_accuracy": float((predicted == labels[validation]).float().mean()),
+            **unlabelled_scores(teacher, unlabelled[:2_000]),
+        }
+        save_checkpoint(snapshots / f"step_{done:06d}.pth", teacher, {"step": done, **scores})
+        return scores
+
+    run_steps(
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
+        state={"student": student, "teacher": teacher, "alignment": alignment, "optimizer": optimizer},
+    )  # fmt: skip
+
+    # Which step is kept: the last.
+    last = [line for line in read_log(out / "log.jsonl") if "validation_accuracy" in line][-1]
+    kept = load_model(UDA, snapshots / f"step_{last['step']:06d}.pth")
+    scores = {name: value for name, value in last.items() if name not in ("step", "seconds")}
+    pseudo_labels = torch.from_numpy(predict_labels(kept, unlabelled))
+    scores["reverse_accuracy"] = reverse_accuracy(
+        unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps
+    )
+    save_checkpoint(
+        out / "model.pth",
+        kept,
+        {
+            "recipe": asdict(r),
+            "step": last["step"],
+            "selection": "last step",
+            "metrics": scores,
+            "data": {"labelled": len(training), "validation": held_out, "unlabelled": len(target_images)},
+            "seconds": last["seconds"],
+        },
+    )
+    print(f"{out / 'model.pth'}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    if args.quick:
+        low, high = QUICK_RANGE[r.source]
+        print(f"validation accuracy should lie between {low} and {high} after a --quick run on {r.source}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_uda.py")
