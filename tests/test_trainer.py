@@ -16,10 +16,11 @@ from dlcv.cli import UserError
 from dlcv.trainer import Interrupted, read_log, run_steps
 
 TRAIN = REPO / "train" / "train_dann.py"
+TRAIN_UDA = REPO / "train" / "train_uda.py"
 
 
-def command(digits: Path, out: Path, *more: object) -> list[str]:
-    words = [sys.executable, TRAIN, "--data", digits, "--source", "svhn", "--target", "usps", "--batch-size", 8]
+def command(digits: Path, out: Path, *more: object, script: Path = TRAIN) -> list[str]:
+    words = [sys.executable, script, "--data", digits, "--source", "svhn", "--target", "usps", "--batch-size", 8]
     return [
         str(word) for word in (*words, "--width", 4, "--evaluate-every", 20, "--reverse-steps", 2, "--out", out, *more)
     ]
@@ -29,13 +30,18 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["weights"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_resumed_run_ends_with_the_same_bits(digits: Path, tmp_path: Path, number: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("script", "number"),
+    [(TRAIN, signal.SIGKILL), (TRAIN, signal.SIGTERM), (TRAIN, signal.SIGINT), (TRAIN_UDA, signal.SIGKILL)],
+)
+def test_resumed_run_ends_with_the_same_bits(
+    digits: Path, tmp_path: Path, script: Path, number: signal.Signals
+) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert call(*command(digits, whole, "--steps", 60)).returncode == 0
+    assert call(*command(digits, whole, "--steps", 60, script=script)).returncode == 0
 
     process = subprocess.Popen(
-        command(digits, broken, "--steps", 60, "--save-seconds", 0.01),
+        command(digits, broken, "--steps", 60, "--save-seconds", 0.01, script=script),
         stderr=subprocess.PIPE,
         text=True,
         env={"OMP_NUM_THREADS": "1"} | os.environ,
@@ -54,7 +60,7 @@ def test_resumed_run_ends_with_the_same_bits(digits: Path, tmp_path: Path, numbe
     saved = torch.load(broken / "last.pt", weights_only=True)["step"]
     assert 0 < saved < 60
 
-    assert call(*command(digits, broken, "--steps", 60, "--resume")).returncode == 0
+    assert call(*command(digits, broken, "--steps", 60, "--resume", script=script)).returncode == 0
     a, b = weights(whole / "model.pth"), weights(broken / "model.pth")
     assert all(torch.equal(a[name], b[name]) for name in a)
     logs = [

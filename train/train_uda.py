@@ -62,6 +62,9 @@ class Recipe:
         for name in ("batch_size", "target_batch_size"):
             if getattr(self, name) < 2:
                 raise cli.UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: batch norm needs at least 2")
+        for name in ("blend", "neighbours", "threshold", "teacher_decay", "warmup"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise cli.UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
         if self.seed < 0:
             raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
 
@@ -152,7 +155,7 @@ def main() -> None:
         # 2. The target: what the teacher is sure of on a weak view, the student must see in a strong one.
         aligned = alignment(guess, 1.0 - progress if r.alignment else 0.0)
         loss_target, sure = consistency_loss(target_logits, aligned, r.threshold)
-        weight = r.consistency * min(1.0, progress / r.warmup)
+        weight = r.consistency * min(1.0, progress / r.warmup if r.warmup else 1.0)
         loss = (1 + (r.source_end - 1) * progress) * loss_label + weight * loss_target
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

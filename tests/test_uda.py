@@ -1,0 +1,207 @@
+"""models/uda.py and its losses against references, the blending, and train/train_uda.py on tiny real data."""
+
+import copy
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import REPO, assert_one_line, call
+from torch import nn
+
+from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.data import augment
+from dlcv.models.uda import (
+    SOURCE,
+    TARGET,
+    UDA,
+    Alignment,
+    DomainBatchNorm,
+    UDAConfig,
+    consistency_loss,
+    follow,
+)
+
+SMALL = UDAConfig(width=4, hidden=8)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_domain_norm_is_batch_norm_for_each_domain() -> None:
+    ours, source, target = DomainBatchNorm(3).double(), nn.BatchNorm2d(3).double(), nn.BatchNorm2d(3).double()
+    for step in range(5):
+        a, b = torch.randn(4, 3, 5, 5, dtype=torch.float64) + step, torch.randn(6, 3, 5, 5, dtype=torch.float64) * 3
+        assert torch.allclose(ours(a, SOURCE), source(a), atol=1e-12)
+        assert torch.allclose(ours(b, TARGET), target(b), atol=1e-12)
+    for module in (ours, source, target):
+        module.eval()
+    assert torch.allclose(ours(a, SOURCE), source(a), atol=1e-12)
+    assert torch.allclose(ours(a, TARGET), target(a), atol=1e-12)
+
+
+def test_shapes_and_contrast() -> None:
+    model = UDA(SMALL).eval()
+    x = torch.rand(7, 3, 28, 28)
+    assert model(x).shape == (7, 10)
+    assert model.extract(x, TARGET).shape == (7, 8)
+    plain = UDA(dataclasses.replace(SMALL, instance_norm=False)).eval()
+    plain.load_state_dict(model.state_dict())
+    assert torch.allclose(model(x + 0.3), model(x), atol=1e-5)
+    assert not torch.allclose(plain(x + 0.3), plain(x), atol=1e-4)
+    assert torch.isfinite(model(torch.zeros(1, 3, 28, 28))).all()
+
+
+def test_consistency_is_cross_entropy_where_the_teacher_is_sure() -> None:
+    logits = torch.randn(6, 10, dtype=torch.float64)
+    teacher = torch.full((6, 10), 0.01, dtype=torch.float64)
+    teacher[torch.arange(6), torch.tensor([3, 1, 4, 1, 5, 9])] = 0.91
+    teacher[4:] = 0.1  # unsure
+    loss, sure = consistency_loss(logits, teacher, 0.9)
+    assert sure == pytest.approx(4 / 6)
+    assert loss == pytest.approx(float(F.cross_entropy(logits[:4], torch.tensor([3, 1, 4, 1]))) * 4 / 6, abs=1e-12)
+    none, share = consistency_loss(logits, teacher, 0.95)
+    assert none == 0 and share == 0
+
+
+def test_alignment_presses_down_what_is_overused() -> None:
+    overused = torch.tensor([0.7, 0.1, 0.1, 0.1]).repeat(50, 1)
+    aligned = Alignment(classes=4, momentum=1.0)(overused, strength=1.0)
+    assert torch.allclose(aligned, torch.full((50, 4), 0.25), atol=1e-6)  # full strength: the mean becomes uniform
+    untouched = Alignment(classes=4, momentum=1.0)(overused, strength=0.0)
+    assert torch.allclose(untouched, overused, atol=1e-6)
+    half = Alignment(classes=4, momentum=1.0)(overused, strength=0.5)
+    assert 0.25 < half[0, 0] < 0.7 and torch.allclose(half.sum(1), torch.ones(50))
+    slow = Alignment(classes=4, momentum=0.01)
+    slow(overused, 1.0)
+    assert torch.allclose(slow.mean, 0.99 * torch.full((4,), 0.25) + 0.01 * overused[0])
+
+
+def test_the_teacher_follows_the_weights_and_keeps_its_own_target_statistics() -> None:
+    student = UDA(SMALL)
+    teacher = copy.deepcopy(student).requires_grad_(False)
+    before = teacher.classifier.weight.clone()
+    with torch.no_grad():
+        student.classifier.weight += 1.0
+    student.extract(torch.rand(8, 3, 28, 28), SOURCE)
+    student.extract(torch.rand(8, 3, 28, 28), TARGET)
+    follow(teacher, student, 0.9)
+    assert torch.allclose(teacher.classifier.weight, before + 0.1)
+    norms = [m for m in teacher.modules() if isinstance(m, DomainBatchNorm)]
+    others = [m for m in student.modules() if isinstance(m, DomainBatchNorm)]
+    for own, other in zip(norms, others, strict=True):
+        assert torch.equal(own.mean[SOURCE], other.mean[SOURCE]) and not own.mean[SOURCE].eq(0).all()
+        assert own.mean[TARGET].eq(0).all() and not other.mean[TARGET].eq(0).all()
+
+
+def ring(bright: float, dark: float) -> torch.Tensor:
+    """A 0 of brightness `bright` on paper of brightness `dark`."""
+    y, x = torch.meshgrid(torch.arange(28.0), torch.arange(28.0), indexing="ij")
+    radius = ((y - 13.5) ** 2 + (x - 13.5) ** 2).sqrt()
+    return torch.where((radius > 6) & (radius < 10), bright, dark).expand(1, 3, 28, 28).contiguous()
+
+
+def test_masks_do_not_depend_on_brightness_and_contrast() -> None:
+    a = augment.digit_masks(ring(1.0, 0.0), generator())
+    b = augment.digit_masks(ring(0.7, 0.3), generator())
+    ink = ring(1.0, 0.0)[:, :1] > 0.5
+    assert a.shape == (1, 1, 28, 28)
+    assert a[ink].min() > 0.9 and a[~ink].max() < 0.4
+    assert (a - b).abs().max() < 0.1
+    dark = augment.digit_masks(ring(0.0, 1.0), generator())
+    assert torch.allclose(dark, 1 - a, atol=0.1)
+
+
+def test_blend_is_a_difference_or_a_colour() -> None:
+    masks = (ring(1.0, 0.0)[:, :1] > 0.5).float().repeat(40, 1, 1, 1)
+    backgrounds = torch.rand(40, 3, 28, 28, generator=generator())
+    blended = augment.blend(masks, backgrounds, generator())
+    ink = masks.expand(-1, 3, -1, -1) > 0.5
+    assert torch.equal(blended[~ink], backgrounds[~ink])  # the paper stays
+    difference = (backgrounds - 1).abs()
+    painted = 0
+    for i in range(40):
+        inside = ink[i]
+        if torch.equal(blended[i][inside], difference[i][inside]):
+            continue
+        painted += 1
+        for channel in range(3):
+            assert blended[i, channel][inside[channel]].std() < 1e-5  # one colour
+    assert 10 < painted < 30
+
+
+def test_thickness_neighbours_cutout_and_crops() -> None:
+    masks = ring(1.0, 0.0)[:, :1].repeat(64, 1, 1, 1)
+    ink = augment.random_thickness(masks, generator()).sum((1, 2, 3))
+    plain = masks[0].sum()
+    assert ink.min() < 0.8 * plain and ink.max() > 1.2 * plain
+    beside = augment.add_neighbours(masks, generator(), share=0.7)
+    assert (beside >= masks).all()  # the digit in the middle is never hidden
+    changed = (beside - masks).amax((1, 2, 3)) > 0.5
+    assert 0.6 < changed.float().mean() <= 1.0
+    assert torch.equal(augment.add_neighbours(masks, generator(), share=0.0), masks)
+    images = torch.rand(64, 3, 28, 28, generator=generator())
+    cut = augment.cutout(images, generator())
+    share = (cut != images).any(1).float().mean((1, 2))
+    assert share.max() <= 100 / 784 and share.mean() > 0.02
+    crops = augment.random_crops(images, generator())
+    assert crops.shape == images.shape and crops.min() >= 0 and crops.max() <= 1
+
+
+def train(digits: Path, out: Path, *flags: object) -> Path:
+    result = call(
+        "python3", REPO / "train" / "train_uda.py", "--data", digits, "--source", "usps", "--target", "svhn",
+        "--steps", 2, "--batch-size", 8, "--target-batch-size", 6, "--width", 4, "--reverse-steps", 2, "--out", out,
+        *flags,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_train_writes_a_model_with_its_provenance(digits: Path, tmp_path: Path) -> None:
+    out = train(digits, tmp_path / "run", "--seed", 5)
+    provenance = read_checkpoint(out / "model.pth")["provenance"]
+    assert provenance["recipe"]["seed"] == 5 and provenance["step"] == 2
+    assert provenance["data"] == {"labelled": 36, "validation": 4, "unlabelled": 40}
+    assert {"agreement", "confidence", "reverse_accuracy", "validation_accuracy"} <= provenance["metrics"].keys()
+    assert load_model(UDA, out / "model.pth")(torch.rand(2, 3, 28, 28)).shape == (2, 10)
+    assert (out / "log.jsonl").exists() and list((out / "tensorboard").iterdir())
+
+
+def test_training_needs_no_target_label_and_no_test_data(digits: Path, tmp_path: Path) -> None:
+    """Without the target's csv files and without any test folder, the same bits come out."""
+    blind = tmp_path / "hw3_data"
+    shutil.copytree(digits, blind)
+    for domain in ("svhn", "mnistm", "usps"):
+        shutil.rmtree(blind / "digits" / domain / "test")
+        (blind / "digits" / domain / "test.csv").unlink()
+    (blind / "digits" / "svhn" / "train.csv").unlink()
+    a = read_checkpoint(train(digits, tmp_path / "a") / "model.pth")["weights"]
+    b = read_checkpoint(train(blind, tmp_path / "b") / "model.pth")["weights"]
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("flag", ["--no-alignment", "--no-colour", "--no-domain-norm", "--no-instance-norm"])
+def test_every_ingredient_can_be_left_out(digits: Path, tmp_path: Path, flag: str) -> None:
+    weights = read_checkpoint(train(digits, tmp_path / "a") / "model.pth")["weights"]
+    without = read_checkpoint(train(digits, tmp_path / "b", flag) / "model.pth")["weights"]
+    if flag == "--no-alignment":  # two steps: the teacher is not sure of anything yet
+        assert weights.keys() == without.keys()
+    else:
+        assert any(not torch.equal(weights[name], without[name]) for name in weights)
+
+
+def test_bad_values_are_refused(digits: Path, tmp_path: Path) -> None:
+    script = REPO / "train" / "train_uda.py"
+    for flags, message in (
+        (("--source", "usps", "--target", "usps"), "both usps"),
+        (("--target-batch-size", 1), "--target-batch-size 1"),
+        (("--blend", 1.5), "--blend 1.5"),
+        (("--threshold", -0.1), "--threshold -0.1"),
+        (("--seed", -1), "--seed -1"),
+    ):
+        result = call("python3", script, "--data", digits, "--out", tmp_path / "o", *flags)
+        assert_one_line(result, 2, message)
