@@ -111,7 +111,7 @@ def collect(studies: list[Path]) -> None:
                 | {"sha256": digest_of(path), "commit": provenance["commit"], "seconds": provenance["seconds"]}
             )
     if not lines:
-        raise cli.UserError("there is no model.pth yet: run train/study_dann.py first")
+        raise cli.UserError("there is no model.pth yet: run train/study_digits.py dann first")
     with atomic_path(RESULTS) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()

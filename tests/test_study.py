@@ -1,4 +1,4 @@
-"""train/study_dann.py and report/publish_checkpoints.py on tiny real data."""
+"""train/study_digits.py and report/publish_checkpoints.py on tiny real data."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from dlcv.models.dann import DANN
 
 def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    command = ["python3", REPO / "train" / "study_dann.py", "--out", study, "--seeds", 0, "--pairs", "svhn_usps"]
+    command = ["python3", REPO / "train" / "study_digits.py", "dann", "--out", study]
+    command += ["--seeds", 0, "--pairs", "svhn_usps"]
     assert "0 of 3 runs are done" in call(*command, "--list").stdout
     flags = ["--", "--data", digits, "--steps", 2, "--batch-size", 8, "--width", 4, "--reverse-steps", 2]
     first = call(*command, "--modes", "dann", "--jobs", 1, *flags)
@@ -39,10 +40,33 @@ def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
 
 
 def test_failures_are_told(digits: Path, tmp_path: Path) -> None:
-    script = REPO / "train" / "study_dann.py"
+    script = REPO / "train" / "study_digits.py"
     failed = call(
-        "python3", script, "--out", tmp_path / "s", "--seeds", 0, "--pairs", "svhn_usps", "--", "--data", "/nowhere"
+        "python3",
+        script,
+        "dann",
+        "--out",
+        tmp_path / "s",
+        "--seeds",
+        0,
+        "--pairs",
+        "svhn_usps",
+        "--",
+        "--data",
+        "/nowhere",
     )
     assert failed.returncode == 1 and "FAILED" in failed.stdout and "/nowhere holds no folder digits/" in failed.stdout
-    assert_one_line(call("python3", script, "--pairs", "svhn_mnist"), 2, "unknown pairs: svhn_mnist")
-    assert_one_line(call("python3", script, "list"), 2, "unrecognized arguments: list")
+    assert_one_line(call("python3", script, "uda", "--pairs", "svhn_mnist"), 2, "unknown pairs: svhn_mnist")
+    assert_one_line(call("python3", script, "uda", "list"), 2, "unrecognized arguments: list")
+    assert_one_line(call("python3", script), 2, "method")
+
+
+def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
+    command = ["python3", REPO / "train" / "study_digits.py", "uda", "--out", tmp_path / "s"]
+    assert "0 of 18 runs are done" in call(*command, "--list").stdout
+    flags = ["--data", digits, "--steps", 2, "--batch-size", 8, "--target-batch-size", 8, "--width", 4]
+    result = call(*command, "--seeds", 2, "--pairs", "usps_svhn", "--", *flags, "--reverse-steps", 2)
+    assert result.returncode == 0, result.stdout
+    recipe = read_checkpoint(tmp_path / "s" / "usps_svhn_uda_seed2" / "model.pth")["provenance"]["recipe"]
+    assert (recipe["source"], recipe["target"], recipe["seed"]) == ("usps", "svhn", 2)
+    assert "1 of 18 runs are done" in call(*command, "--list").stdout

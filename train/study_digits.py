@@ -1,9 +1,10 @@
-"""Runs DANN's whole study, or what is left of it: six pairs, three modes, three seeds.
+"""Runs the whole study of a method, or what is left of it: six pairs, three seeds, and DANN's bounds.
 
-    python train/study_dann.py --jobs 2        # each run on one core; stop it whenever you like, the next call goes on
-    python train/study_dann.py --list          # says what is done, begun and left
+    python train/study_digits.py dann --jobs 2   # each run on one core; stop it when you like, the next call goes on
+    python train/study_digits.py uda --list      # says what is done, begun and left
 
-The upper bound needs no source, so it is trained once for each target. Flags behind -- go to train_dann.py.
+DANN's study has three modes: source (lower bound), dann, target (upper bound: it needs no source, so it is trained once
+for each target). The improved method's has one, uda. Flags behind -- go to train_dann.py or train_uda.py.
 """
 
 import argparse
@@ -25,10 +26,13 @@ UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]
 UPPER_BOUND_FLAGS = ["--steps", "5000"]
 
 
-def plan(seeds: list[int]) -> list[tuple[str, str, str, int]]:
+def plan(method: str, seeds: list[int]) -> list[tuple[str, str, str, int]]:
     """(source, target, mode, seed) of every run, in the order in which a table fills up."""
     runs = []
     for seed in seeds:
+        if method == "uda":
+            runs += [(source, target, "uda", seed) for source, target in PAIRS]
+            continue
         runs += [(source, target, mode, seed) for source, target in PAIRS for mode in ("dann", "source")]
         runs += [(source, target, "target", seed) for source, target in UPPER_BOUNDS]
     return runs
@@ -36,28 +40,28 @@ def plan(seeds: list[int]) -> list[tuple[str, str, str, int]]:
 
 def main() -> int:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/study_dann"))
+    parser.add_argument("method", choices=("dann", "uda"))
+    parser.add_argument("--out", type=Path, help="folder of the runs (default runs/study_METHOD)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
     parser.add_argument("--pairs", nargs="+", metavar="SOURCE_TARGET", help="only these pairs, as usps_mnistm")
-    parser.add_argument(
-        "--modes", nargs="+", choices=("dann", "source", "target"), default=["dann", "source", "target"]
-    )
+    parser.add_argument("--modes", nargs="+", choices=("dann", "source", "target"), help="only these modes of DANN's")
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    study = args.out or Path("runs") / f"study_{args.method}"
     unknown = set(args.pairs or ()) - {f"{source}_{target}" for source, target in PAIRS}
     if unknown:
         raise cli.UsageError(f"unknown pairs: {', '.join(sorted(unknown))}")
     runs = [
         run
-        for run in plan(args.seeds)
-        if run[2] in args.modes and (not args.pairs or f"{run[0]}_{run[1]}" in args.pairs)
+        for run in plan(args.method, args.seeds)
+        if (not args.modes or run[2] in args.modes) and (not args.pairs or f"{run[0]}_{run[1]}" in args.pairs)
     ]
 
     def folder(run: tuple[str, str, str, int]) -> Path:
         source, target, mode, seed = run
-        return args.out / f"{source}_{target}_{mode}_seed{seed}"
+        return study / f"{source}_{target}_{mode}_seed{seed}"
 
     left = [run for run in runs if not (folder(run) / "model.pth").exists()]
     begun = [run for run in left if (folder(run) / "last.pt").exists()]
@@ -86,15 +90,9 @@ def main() -> int:
             return False
         out = folder(run)
         out.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name("train_dann.py")),
-            "--source",
-            source,
-            "--target",
-            target,
-        ]
-        command += ["--mode", mode, "--seed", str(seed), "--out", str(out), "--resume"]
+        command = [sys.executable, str(Path(__file__).with_name(f"train_{args.method}.py"))]
+        command += ["--source", source, "--target", target, *(["--mode", mode] if args.method == "dann" else [])]
+        command += ["--seed", str(seed), "--out", str(out), "--resume"]
         command += [*(UPPER_BOUND_FLAGS if mode == "target" else []), *flags]
         with (out / "stderr.txt").open("a") as log:
             environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -110,4 +108,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, "study_dann.py")
+    cli.run(main, "study_digits.py")
