@@ -22,9 +22,10 @@ run: setup  ## classifies the bundled 100 SVHN digits as a grader would
 test: setup
 	python3 -m pytest
 
-report: setup  ## tables and figures anew from what the runs wrote (training them first: train/study_digits.py dann)
-	python3 report/dann_results.py
-	python3 report/dann_figures.py
+report: setup  ## tables and figures anew from what the runs wrote (training them first: train/study_digits.py)
+	python3 report/digit_results.py
+	python3 report/digit_figures.py dann
+	python3 report/digit_figures.py uda
 
 lint: setup
 	ruff check .

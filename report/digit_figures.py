@@ -1,7 +1,8 @@
-"""Problem 3's figures from DANN's study: t-SNE, training curves, confusion matrices, worst images.
+"""Problem 3's and 4's figures from the studies: t-SNE, training curves, confusion matrices, worst images.
 
-    python report/dann_figures.py --evaluate    # first: reads the test sets (ledger!) into runs/figures_dann
-    python report/dann_figures.py               # draws report/figures/dann_*.png from what was kept
+    python report/digit_figures.py dann --evaluate    # first: reads the test sets (ledger!) into runs/figures_dann
+    python report/digit_figures.py dann               # draws report/figures/dann_*.png from what was kept
+    python report/digit_figures.py uda                # likewise the improved method's
 
 Seed 0 of each pair, fixed beforehand.
 """
@@ -23,6 +24,7 @@ try:
     from sklearn.metrics import confusion_matrix
 
     from dlcv import cli
+    from dlcv.checkpoint import read_checkpoint
     from dlcv.data.digits import PAIRS, read_images, split_folder
     from dlcv.files import atomic_path
     from dlcv.trainer import read_log
@@ -31,6 +33,8 @@ except ModuleNotFoundError as error:
 
 FIGURES = Path(__file__).resolve().parent / "figures"
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
+TITLES = {"dann": "DANN", "uda": "Improved"}
+PROBLEMS = {"dann": 3, "uda": 4}
 POINTS = 1_000  # test images of each domain in a t-SNE figure
 
 
@@ -41,18 +45,26 @@ def save(figure: plt.Figure, name: str) -> None:
     print(FIGURES / name)
 
 
-def evaluate(study: Path, kept: Path, data: Path | None) -> None:
+def look(checkpoints: list[Path], data: Path | None, *flags: str) -> None:
+    command = [sys.executable, "-m", "dlcv.evaluate", *map(str, checkpoints), *flags]
+    if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
+        raise cli.UserError("dlcv.evaluate failed, see above")
+
+
+def evaluate(method: str, study: Path, kept: Path, data: Path | None) -> None:
+    """Reads both test sets; for the improved method target train, too, with every snapshot."""
+    purpose = f"figures of problem {PROBLEMS[method]}: t-SNE, confusion, worst images"
     for source, target in PAIRS:
-        checkpoint = study / f"{source}_{target}_dann_seed0" / "model.pth"
+        run = study / f"{source}_{target}_{method}_seed0"
         for domain, statistics in ((source, "source"), (target, "target")):
-            command = [sys.executable, "-m", "dlcv.evaluate", str(checkpoint), "--domain", domain]
-            command += ["--statistics", statistics, "--purpose", "figures of problem 3: t-SNE, confusion, worst images"]
-            command += ["--save", str(kept / f"{source}_{target}_{statistics}.npz")]
-            if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
-                raise cli.UserError("dlcv.evaluate failed, see above")
+            flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose]
+            look([run / "model.pth"], data, *flags, "--save", str(kept / f"{source}_{target}_{statistics}.npz"))
+        for snapshot in sorted(run.glob("snapshots/*.pth")) if method == "uda" else []:
+            flags = ["--domain", target, "--split", "train", "--purpose", "figures of problem 4: precision of the sure"]
+            look([snapshot], data, *flags, "--save", str(kept / f"{source}_{target}_{snapshot.stem}.npz"))
 
 
-def draw_tsne(source: str, target: str, kept: Path) -> None:
+def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
     parts = [np.load(kept / f"{source}_{target}_{statistics}.npz") for statistics in ("source", "target")]
     rows = [np.random.RandomState(0).permutation(len(part["labels"]))[:POINTS] for part in parts]
     features = np.concatenate([part["features"][row] for part, row in zip(parts, rows, strict=True)])
@@ -61,7 +73,7 @@ def draw_tsne(source: str, target: str, kept: Path) -> None:
     points = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(
         PCA(50, random_state=0).fit_transform(features)
     )
-    title = f"DANN {NAMES[source]} → {NAMES[target]}, {len(rows[0])} + {len(rows[1])} test images"
+    title = f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}, {len(rows[0])} + {len(rows[1])} test images"
 
     figure, axes = plt.subplots(figsize=(6.4, 6))
     for digit in range(10):
@@ -71,17 +83,17 @@ def draw_tsne(source: str, target: str, kept: Path) -> None:
         )
     axes.legend(title="digit", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
     axes.set(title=title, xticks=[], yticks=[])
-    save(figure, f"dann_tsne_{source}_{target}_class.png")
+    save(figure, f"{method}_tsne_{source}_{target}_class.png")
 
     figure, axes = plt.subplots(figsize=(6.4, 6))
     for name, colour, mine in ((NAMES[source], "tab:blue", ~is_target), (NAMES[target], "tab:red", is_target)):
         axes.scatter(points[mine, 0], points[mine, 1], s=6, color=colour, alpha=0.6, label=name, linewidths=0)
     axes.legend(title="domain", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
     axes.set(title=title, xticks=[], yticks=[])
-    save(figure, f"dann_tsne_{source}_{target}_domain.png")
+    save(figure, f"{method}_tsne_{source}_{target}_domain.png")
 
 
-def draw_curves(source: str, target: str, study: Path) -> None:
+def draw_dann_curves(source: str, target: str, study: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for mode, style in (("source", "--"), ("dann", "-")):
         log = study / f"{source}_{target}_{mode}_seed0" / "log.jsonl"
@@ -108,9 +120,47 @@ def draw_curves(source: str, target: str, study: Path) -> None:
     save(figure, f"dann_curves_{source}_{target}.png")
 
 
-def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None:
+def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
+    """Losses; the share of target images that the teacher is sure of, and how many of those are right."""
+    run = study / f"{source}_{target}_uda_seed0"
+    lines = [line for line in read_log(run / "log.jsonl") if "loss_label" in line]
+    steps = [line["step"] for line in lines]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
+    left.plot(steps, [line["loss_label"] for line in lines], label="source, with labels", linewidth=1.2)
+    left.plot(steps, [line["loss_target"] for line in lines], label="target, sure images", linewidth=1.2)
+    left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
+    threshold = read_checkpoint(run / "model.pth")["provenance"]["recipe"]["threshold"]
+    when, share, precision, accuracy = [], [], [], []
+    for path in sorted(kept.glob(f"{source}_{target}_step_*.npz")):
+        result = np.load(path)
+        right_ones, sure = result["predictions"] == result["labels"], confidence_of(result["logits"]) >= threshold
+        when.append(int(path.stem.rsplit("_", 1)[1]))
+        share.append(sure.mean())
+        precision.append(right_ones[sure].mean())
+        accuracy.append(right_ones.mean())
+    for values, label in (
+        (share, f"share of target-train images at {threshold} or surer"),
+        (precision, "… right among those (by labels that training never saw)"),
+        (accuracy, "right among all target-train images (likewise)"),
+    ):
+        right.plot(when, values, "o-", markersize=3, linewidth=1.2, label=label)
+    right.set(xlabel="step", ylabel="share", ylim=(None, 1.01))
+    for axes in (left, right):
+        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Improved {NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
+    save(figure, f"uda_curves_{source}_{target}.png")
+
+
+def confidence_of(logits: np.ndarray) -> np.ndarray:
+    """Logits (N, 10) -> largest probability (N,)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return shifted.max(1) / shifted.sum(1)
+
+
+def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | None) -> None:
     result = np.load(kept / f"{source}_{target}_target.npz")
-    labels, predictions, logits = result["labels"], result["predictions"], result["logits"].astype(np.float64)
+    labels, predictions = result["labels"], result["predictions"]
     matrix = confusion_matrix(labels, predictions, labels=range(10), normalize="true")
     figure, axes = plt.subplots(figsize=(5.6, 5))
     axes.pcolormesh(np.arange(11) - 0.5, np.arange(11) - 0.5, matrix, cmap="Blues", vmin=0, vmax=1)
@@ -122,12 +172,17 @@ def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None
             text = f"{100 * matrix[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     accuracy = 100 * np.mean(labels == predictions)
-    title = f"DANN {NAMES[source]} → {NAMES[target]}: {accuracy:.1f} % of {len(labels)}\nrows: % of each true digit"
-    axes.set(xticks=range(10), yticks=range(10), xlabel="predicted", ylabel="true", title=title)
-    save(figure, f"dann_confusion_{source}_{target}.png")
+    title = f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}: {accuracy:.1f} % of {len(labels)}"
+    axes.set(
+        xticks=range(10),
+        yticks=range(10),
+        xlabel="predicted",
+        ylabel="true",
+        title=f"{title}\nrows: % of each true digit",
+    )
+    save(figure, f"{method}_confusion_{source}_{target}.png")
 
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    confidence = shifted.max(1) / shifted.sum(1)
+    confidence = confidence_of(result["logits"])
     wrong = np.flatnonzero(predictions != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:20]
     pictures = read_images(split_folder(data, target, "test"), [str(name) for name in result["names"][worst]])
@@ -140,27 +195,34 @@ def draw_errors(source: str, target: str, kept: Path, data: Path | None) -> None
         )
         axes.set_title(f"{labels[index]} as {predictions[index]}\n{100 * confidence[index]:.1f} %", fontsize=9)
     figure.suptitle(
-        f"DANN {NAMES[source]} → {NAMES[target]}: the 20 most confident mistakes (true as predicted)", y=1.04
+        f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}: the 20 most confident mistakes (true as predicted)",
+        y=1.04,
     )
-    save(figure, f"dann_worst_{source}_{target}.png")
+    save(figure, f"{method}_worst_{source}_{target}.png")
 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("method", choices=("dann", "uda"))
     parser.add_argument("--evaluate", action="store_true", help="read the test sets first (adds to the ledger)")
-    parser.add_argument("--study", type=Path, default=Path("runs/study_dann"))
-    parser.add_argument("--kept", type=Path, default=Path("runs/figures_dann"))
+    parser.add_argument("--study", type=Path, help="folder of the runs (default runs/study_METHOD)")
+    parser.add_argument("--kept", type=Path, help="what was read, for drawing (default runs/figures_METHOD)")
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
+    study = args.study or Path("runs") / f"study_{args.method}"
+    kept = args.kept or Path("runs") / f"figures_{args.method}"
     if args.evaluate:
-        evaluate(args.study, args.kept, args.data)
-    if not args.kept.is_dir():
-        raise cli.UserError(f"{args.kept} is not there: run this with --evaluate first")
+        evaluate(args.method, study, kept, args.data)
+    if not kept.is_dir():
+        raise cli.UserError(f"{kept} is not there: run this with --evaluate first")
     for source, target in PAIRS:
-        draw_tsne(source, target, args.kept)
-        draw_curves(source, target, args.study)
-        draw_errors(source, target, args.kept, args.data)
+        draw_tsne(args.method, source, target, kept)
+        if args.method == "dann":
+            draw_dann_curves(source, target, study)
+        else:
+            draw_uda_curves(source, target, study, kept)
+        draw_errors(args.method, source, target, kept, args.data)
 
 
 if __name__ == "__main__":
-    cli.run(main, "dann_figures.py")
+    cli.run(main, "digit_figures.py")

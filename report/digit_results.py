@@ -1,8 +1,8 @@
-"""Collects DANN's study into docs/results/dann_runs.csv and writes the accuracy table into the texts.
+"""Collects the studies of digits into docs/results/digit_runs.csv and writes their tables into the texts.
 
-    python report/dann_results.py --evaluate    # reads the test sets for every model that is not in the ledger yet
-    python report/dann_results.py --collect     # from the runs and the ledger into docs/results/dann_runs.csv
-    python report/dann_results.py               # rewrites tables and the scatter from docs/results/dann_runs.csv alone
+    python report/digit_results.py --evaluate    # reads the test sets for every model that is not in the ledger yet
+    python report/digit_results.py --collect     # from the runs and the ledger into docs/results/digit_runs.csv
+    python report/digit_results.py               # rewrites tables and scatters from docs/results/digit_runs.csv alone
 
 A test accuracy is taken from the ledger, by the checkpoint's SHA-256; a run that was never evaluated has none. The
 oracle is the best of a run's snapshots by test accuracy: what choosing by the answers would have gained, no result.
@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 try:
     import matplotlib
@@ -33,17 +34,18 @@ except ModuleNotFoundError as error:
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FIGURES = Path(__file__).resolve().parent / "figures"
-STUDY = "study_dann"
-RESULTS = DOCS / "results" / "dann_runs.csv"
+STUDIES = ("study_dann", "study_uda")
+RESULTS = DOCS / "results" / "digit_runs.csv"
 LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
 BASELINES = dict(zip(PAIRS, (40, 40, 40, 72, 42, 28), strict=True))  # DLCV 2020, problem 3-2; 2021, problem 3
 ROWS = [
     ("source", "source", "trained on source, batch norm of the source"),
     ("source", "target", "trained on source (strength 0)"),
     ("dann", "target", "DANN"),
+    ("uda", "target", "improved"),
     ("target", "target", "trained on target"),
 ]
-TEXTS = [DOCS / "models" / "dann.md", DOCS.parent / "README.md"]
+TEXTS = [DOCS / "models" / "dann.md", DOCS / "models" / "uda.md", DOCS.parent / "README.md"]
 
 
 def digest_of(path: Path) -> str:
@@ -60,16 +62,21 @@ def read_ledger() -> dict[tuple[str, str, str], dict[str, str]]:
     return {(row["sha256"], row["domain"], row["statistics"]): row for row in rows}
 
 
+def recipe_of(provenance: dict[str, Any]) -> dict[str, Any]:
+    """The run's recipe; the improved method has one mode only, which its recipe does not name."""
+    return {"mode": "uda"} | provenance["recipe"]
+
+
 def evaluate(studies: list[Path], data: Path | None) -> None:
-    """Looks at the test answers once for every model, and once for every snapshot of mode dann."""
+    """Looks at the test answers once for every model, and once for every snapshot of modes dann and uda."""
     known = read_ledger()
     waiting: dict[tuple[str, str, str], list[Path]] = {}
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
-        recipe = read_checkpoint(path)["provenance"]["recipe"]
+        recipe = recipe_of(read_checkpoint(path)["provenance"])
         wanted = [("target", path, "table: the kept model")]
         if recipe["mode"] == "source" and recipe["domain_norm"]:
             wanted.append(("source", path, "table: the kept model"))
-        if recipe["mode"] == "dann":
+        if recipe["mode"] in ("dann", "uda") and path.parent.parent.name in STUDIES:
             wanted += [
                 ("target", snapshot, "oracle's gain") for snapshot in sorted(path.parent.glob("snapshots/*.pth"))
             ]
@@ -89,7 +96,7 @@ def collect(studies: list[Path]) -> None:
     lines: list[dict[str, object]] = []
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
         provenance = read_checkpoint(path)["provenance"]
-        recipe, data, metrics = provenance["recipe"], provenance["data"], provenance["metrics"]
+        recipe, data, metrics = recipe_of(provenance), provenance["data"], provenance["metrics"]
         snapshots = [
             (float(read["accuracy"]), int(snapshot.stem.removeprefix("step_")))
             for snapshot in sorted(path.parent.glob("snapshots/*.pth"))
@@ -122,15 +129,16 @@ METRICS = ("validation_accuracy", "confidence", "entropy", "balance", "agreement
 
 
 def read_results() -> list[dict[str, str]]:
-    """The evaluated runs of docs/results/dann_runs.csv."""
+    """The evaluated runs of docs/results/digit_runs.csv."""
     if not RESULTS.exists():
         raise cli.UserError(f"{RESULTS} is not there: run this with --collect first")
     with RESULTS.open(newline="") as file:
         return [row for row in csv.DictReader(file) if row["test_accuracy"]]
 
 
-def read_runs(study: str = STUDY) -> list[dict[str, str]]:
-    return [row for row in read_results() if row["study"] == study]
+def read_runs() -> list[dict[str, str]]:
+    """The evaluated runs of the two studies, without ablations."""
+    return [row for row in read_results() if row["study"] in STUDIES]
 
 
 def accuracies(mode: str, statistics: str, source: str, target: str, column: str = "test_accuracy") -> dict[int, float]:
@@ -175,88 +183,101 @@ def signed(differences: list[float]) -> str:
     return text if text.startswith(("-", "–")) else f"+{text}"
 
 
-def gain_table() -> str:
-    """Differences by seed: what the adversarial loss gave, and what choosing the step by the answers would have."""
+def gain_table(mode: str, other: str, name: str, other_name: str) -> str:
+    """Differences by seed: what `mode` gains over `other`, and what choosing the step by the answers would have."""
     gains, oracles = [], []
     for s, t in PAIRS:
-        with_it, without = accuracies("dann", "target", s, t), accuracies("source", "target", s, t)
-        best = accuracies("dann", "target", s, t, "oracle_accuracy")
+        with_it, without = accuracies(mode, "target", s, t), accuracies(other, "target", s, t)
+        best = accuracies(mode, "target", s, t, "oracle_accuracy")
         gains.append(signed([with_it[seed] - without[seed] for seed in sorted(with_it.keys() & without.keys())]))
         oracles.append(signed([best[seed] - with_it[seed] for seed in sorted(with_it.keys() & best.keys())]))
-    return "\n".join(
-        [
-            header("points, paired by seed"),
-            line("DANN minus strength 0", gains),
-            line("oracle (best snapshot by test) minus DANN", oracles),
-        ]
-    )
+    lines = [header("points, paired by seed"), line(f"{name} minus {other_name}", gains)]
+    return "\n".join([*lines, line(f"oracle (best snapshot by test) minus {name}", oracles)])
 
 
-def ablation_table() -> str:
-    """One row a study beside the main one (runs/ablation_dann_*), seed 0."""
-    rows = [row for row in read_results() if row["statistics"] == "target"]
-    pairs = [("usps", "mnistm"), ("mnistm", "svhn")]
-    lines = [
-        "| seed 0, target test, % (n = 1) | U→M | M→S | U→M, strength 0 | M→S, strength 0 |\n|---|---|---|---|---|"
-    ]
-    for study in [STUDY, *sorted({row["study"] for row in rows} - {STUDY})]:
+def ablation_table(columns: dict[str, tuple[str, str, str]], first: tuple[str, str], prefix: str) -> str:
+    """One row a study: `first` is (its folder, its name), the others are runs/`prefix`*; seed 0.
+
+    `columns`: heading → (mode, source, target).
+    """
+    rows = [row for row in read_results() if row["statistics"] == "target" and row["seed"] == "0"]
+    lines = [line("seed 0, target test, % (n = 1)", list(columns)), "|---" * (len(columns) + 1) + "|"]
+    others = {row["study"] for row in rows if row["study"].startswith(prefix)} - {first[0]}
+    names = {first[0]: first[1]} | {study: study.removeprefix(prefix).replace("_", " ") for study in sorted(others)}
+    for study, name in names.items():
         cells = []
-        for mode in ("dann", "source"):
-            for pair in pairs:
-                wanted = (study, *pair, mode, "0")
-                found = [r for r in rows if (r["study"], r["source"], r["target"], r["mode"], r["seed"]) == wanted]
-                cells.append(f"{100 * float(found[0]['test_accuracy']):.1f}" if found else "–")
-        name = study.removeprefix("ablation_dann_").replace("_", " ") if study != STUDY else "the recipe"
+        for wanted in columns.values():
+            found = [r for r in rows if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted]
+            cells.append(f"{100 * float(found[0]['test_accuracy']):.1f}" if found else "–")
         lines.append(line(name, cells))
     return "\n".join(lines)
 
 
-def draw_scatter() -> None:
-    """What could be known without target labels, against what is true."""
-    rows = [row for row in read_runs() if row["mode"] != "target" and row["statistics"] == "target"]
+def draw_scatter(name: str, modes: dict[str, str]) -> None:
+    """What could be known without target labels, against what is true. `modes`: mode → marker."""
+    rows = [row for row in read_runs() if row["mode"] in modes and row["statistics"] == "target"]
+    if len(rows) < 3:
+        return
     quantities = ("reverse_accuracy", "agreement", "balance", "confidence")
     figure, grid = plt.subplots(1, len(quantities), figsize=(15, 4), sharey=True)
     for axes, quantity in zip(grid, quantities, strict=True):
         for index, (source, target) in enumerate(PAIRS):
-            for mode, marker in (("dann", "o"), ("source", "x")):
+            label: str | None = f"{LETTER[source]}→{LETTER[target]}"
+            for mode, marker in modes.items():
                 mine = [r for r in rows if (r["source"], r["target"], r["mode"]) == (source, target, mode)]
-                label = f"{LETTER[source]}→{LETTER[target]}" if mode == "dann" else None
                 colour = plt.get_cmap("tab10")(index)
-                values = [float(r[quantity]) for r in mine]
-                axes.scatter(
-                    values, [100 * float(r["test_accuracy"]) for r in mine], marker=marker, color=colour, label=label
-                )
+                truth = [100 * float(r["test_accuracy"]) for r in mine]
+                axes.scatter([float(r[quantity]) for r in mine], truth, marker=marker, color=colour, label=label)
+                label = None
         axes.set_xlabel(quantity.replace("reverse_accuracy", "reverse validation accuracy"))
         axes.spines[["top", "right"]].set_visible(False)
         correlation = spearmanr([float(r[quantity]) for r in rows], [float(r["test_accuracy"]) for r in rows]).statistic
         axes.set_title(f"Spearman {correlation:.2f} over {len(rows)} runs", fontsize=10)
     grid[0].set_ylabel("target test accuracy, %")
-    grid[0].legend(fontsize=8, title="o DANN, x strength 0", title_fontsize=8)
-    with atomic_path(FIGURES / "dann_label_free.png") as temporary:
+    shown = {"dann": "o DANN", "source": "x strength 0", "uda": "o improved"}
+    grid[0].legend(fontsize=8, title=", ".join(shown[mode] for mode in modes), title_fontsize=8)
+    with atomic_path(FIGURES / name) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight")
+    plt.close(figure)
+
+
+def tables() -> dict[str, str]:
+    """Name of the place in the texts → table."""
+    both = {"U→M": ("usps", "mnistm"), "M→S": ("mnistm", "svhn")}
+    dann = {name: ("dann", *pair) for name, pair in both.items()}
+    source = {f"{name}, strength 0": ("source", *pair) for name, pair in both.items()}
+    uda = {name: ("uda", *pair) for name, pair in both.items()}
+    return {
+        "digits table": accuracy_table(),
+        "dann gains": gain_table("dann", "source", "DANN", "strength 0"),
+        "dann ablation": ablation_table(dann | source, ("study_dann", "the recipe"), "ablation_dann_"),
+        "uda gains": gain_table("uda", "dann", "improved", "DANN"),
+        "uda ablation": ablation_table(uda, ("ablation_uda_everything", "everything"), "ablation_uda_"),
+    }
 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluate", action="store_true", help="look at the test sets (adds to the ledger)")
     parser.add_argument("--collect", action="store_true", help="read the runs and the ledger anew")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds study_dann and ablation_dann_*")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds study_* and ablation_*")
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    studies = [args.runs / STUDY, *sorted(args.runs.glob("ablation_dann_*"))]
+    studies = [*(args.runs / study for study in STUDIES), *sorted(args.runs.glob("ablation_*"))]
     if args.evaluate:
         evaluate(studies, args.data)
     if args.collect or args.evaluate:
         collect(studies)
-    tables = {"dann table": accuracy_table(), "dann gains": gain_table(), "dann ablation": ablation_table()}
+    written = tables()
     for path in TEXTS:
         text = path.read_text(encoding="utf-8")
-        for name, table in tables.items():
+        for name, table in written.items():
             text = re.sub(rf"(?s)(<!-- {name}[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text)
         write_text(path, text)
-    draw_scatter()
-    print("\n\n".join(tables.values()))
+    draw_scatter("dann_label_free.png", {"dann": "o", "source": "x"})
+    draw_scatter("uda_label_free.png", {"uda": "o"})
+    print("\n\n".join(written.values()))
 
 
 if __name__ == "__main__":
-    cli.run(main, "dann_results.py")
+    cli.run(main, "digit_results.py")
