@@ -34,7 +34,7 @@ class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
     target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not
     seed: int = 0  # of the initial weights, the batches and the augmentation
-    steps: int = 6_000  # of the whole training
+    steps: int = 8_000  # about 17 minutes on one core
     batch_size: int = 64  # source images a step
     target_batch_size: int = 128  # target images a step
     lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
@@ -47,12 +47,12 @@ class Recipe:
     alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
     colour: bool = True  # tint and polarity among the strong augmentations
     teacher_decay: float = 0.999  # of the averaged weights that teach, and are kept
-    source_end: float = 1.0  # weight of the source loss at the end (1 at the start, changing linearly)
+    source_end: float = 0.2  # weight of the source loss at the end (1 at the start, changing linearly)
     reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
     instance_norm: bool = True  # standardise each image inside the network
     domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
     width: int = 32  # channels of the first convolution
-    evaluate_every: int = 500  # steps between snapshots
+    evaluate_every: int = 1_000  # steps between snapshots
     bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
 
     def __post_init__(self) -> None:
