@@ -10,10 +10,9 @@ try:
     import torch
 
     from dlcv import cli
-    from dlcv.checkpoint import load_model
     from dlcv.data.digits import list_images, read_images
+    from dlcv.digit_models import load_digit_model
     from dlcv.images import to_float
-    from dlcv.models.dann import DANN
     from dlcv.predict import TIE_MARGIN
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -21,7 +20,7 @@ except ModuleNotFoundError as error:
 
 @torch.inference_mode()
 def logits(
-    model: DANN, images: torch.Tensor, batch: int, threads: int, onednn: bool, dtype: torch.dtype
+    model: torch.nn.Module, images: torch.Tensor, batch: int, threads: int, onednn: bool, dtype: torch.dtype
 ) -> torch.Tensor:
     torch.set_num_threads(threads)
     with torch.backends.mkldnn.flags(enabled=onednn):
@@ -37,7 +36,7 @@ def main() -> None:
     images = read_images(args.folder, list_images(args.folder))
     print(f"| checkpoint | images | largest difference to float64 | gaps below {TIE_MARGIN} |\n|---|---|---|---|")
     for path in args.checkpoints:
-        model = load_model(DANN, path)
+        model = load_digit_model(path)
         exact = logits(model.double(), images, 500, 2, True, torch.float64)
         model = model.float()
         largest = 0.0

@@ -1,0 +1,112 @@
+"""report/digit_results.py: tables from a small csv of runs, worked out by hand; collecting from runs and ledger."""
+
+import csv
+import importlib.util
+import shutil
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import REPO, call
+
+from dlcv.evaluate import append_to_ledger
+from dlcv.files import write_text
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> ModuleType:
+    """The script as a module, whose documents and figures lie in tmp_path."""
+    spec = importlib.util.spec_from_file_location("digit_results", REPO / "report" / "digit_results.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.DOCS, module.FIGURES = tmp_path, tmp_path
+    module.RESULTS = tmp_path / "digit_runs.csv"
+    return module
+
+
+def write_runs(path: Path, runs: list[dict[str, object]]) -> None:
+    common = {
+        "study": "study_dann",
+        "source": "usps",
+        "target": "mnistm",
+        "statistics": "target",
+        "oracle_accuracy": "",
+    }
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*common, "mode", "seed", "test_accuracy"])
+        writer.writeheader()
+        writer.writerows(common | run for run in runs)
+
+
+def row(table: str, name: str) -> list[str]:
+    return next(
+        [c.strip() for c in line.split("|")[2:-1]] for line in table.splitlines() if line.startswith(f"| {name}")
+    )
+
+
+def test_tables(results: ModuleType) -> None:
+    runs: list[dict[str, object]] = [
+        {"mode": "dann", "seed": seed, "test_accuracy": value, "oracle_accuracy": best}
+        for seed, value, best in ((0, 0.6, 0.6), (1, 0.7, 0.72), (2, 0.8, 0.81))
+    ]
+    runs += [{"mode": "source", "seed": seed, "test_accuracy": value} for seed, value in ((0, 0.5), (1, 0.5), (2, 0.9))]
+    runs += [{"study": "study_uda", "mode": "uda", "seed": seed, "test_accuracy": 0.9} for seed in (0, 1)]
+    runs += [{"mode": "target", "source": "svhn", "seed": 0, "test_accuracy": 0.99}]
+    runs += [{"mode": "dann", "seed": 3, "test_accuracy": ""}]  # not evaluated yet
+    runs += [{"study": "ablation_dann_without_x", "mode": "dann", "seed": 0, "test_accuracy": 0.123}]
+    write_runs(results.RESULTS, runs)
+    written = results.tables()
+    table = written["digits table"]
+    assert row(table, "DANN")[:2] == ["70.0 ± 10.0", "–"]
+    assert row(table, "improved")[0] == "90.0 ± 0.0 (n = 2)"
+    assert row(table, "trained on target")[0] == "99.0 (n = 1)"  # whatever its source
+    assert row(table, "trained on target")[4] == "99.0 (n = 1)"
+    assert row(written["dann gains"], "DANN minus")[0] == "+6.7 ± 15.3"  # +10, +20, -10
+    assert row(written["dann gains"], "oracle")[0] == "+1.0 ± 1.0"
+    assert row(written["uda gains"], "improved minus DANN")[0] == "+25.0 ± 7.1 (n = 2)"  # +30, +20
+    assert row(written["dann ablation"], "the recipe")[0] == "60.0"
+    assert row(written["dann ablation"], "without x") == ["12.3", "–", "–", "–"]
+
+
+def test_negative_gains_keep_their_sign(results: ModuleType) -> None:
+    assert results.signed([-0.01, -0.03]) == "-2.0 ± 1.4 (n = 2)"
+    assert results.signed([]) == "–"
+
+
+def test_collect_joins_runs_and_ledger(results: ModuleType, digits: Path, tmp_path: Path) -> None:
+    study = tmp_path / "runs" / "study_uda"
+    run = study / "usps_svhn_uda_seed0"
+    trained = call(
+        "python3", REPO / "train" / "train_uda.py", "--data", digits, "--source", "usps", "--target", "svhn", "--steps",
+        4, "--evaluate-every", 2, "--batch-size", 8, "--target-batch-size", 8, "--width", 4, "--reverse-steps", 2,
+        "--out", run,
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    shutil.copytree(run, study / "usps_svhn_uda_seed1")  # the same bytes: the ledger knows them by their SHA-256
+    for path, accuracy in ((run / "model.pth", 0.25), (run / "snapshots" / "step_000002.pth", 0.5)):
+        append_to_ledger(
+            tmp_path / "test_reads.csv", checkpoint=path.name, sha256=results.digest_of(path), domain="svhn",
+            split="test", statistics="target", images=10, purpose="test", accuracy=accuracy,
+        )  # fmt: skip
+    results.collect([study])
+    first, second = results.read_results()
+    assert (first["mode"], first["seed"], first["step"], first["labelled"], first["unlabelled"]) == (
+        "uda", "0", "4", "36", "40",
+    )  # fmt: skip
+    assert (float(first["test_accuracy"]), float(first["oracle_accuracy"]), first["oracle_step"]) == (0.25, 0.5, "2")
+    assert second["test_accuracy"] == first["test_accuracy"]
+
+
+def test_texts_keep_what_stands_around_a_table(
+    results: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_runs(results.RESULTS, [{"mode": "dann", "seed": 0, "test_accuracy": 0.6}])
+    text = tmp_path / "x.md"
+    write_text(text, "before\n<!-- digits table: by x -->\nold\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(results, "TEXTS", [text])
+    monkeypatch.setattr("sys.argv", ["digit_results.py", "--runs", str(tmp_path)])
+    results.main()
+    lines = text.read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- digits table: by x -->"] and lines[-2:] == ["<!-- end -->", "after"]
+    assert "60.0 (n = 1)" in text.read_text() and "old" not in lines
