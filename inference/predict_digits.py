@@ -13,7 +13,8 @@ from pathlib import Path
 
 try:
     from dlcv import cli, repro
-    from dlcv.data.digits import list_images, read_images
+    from dlcv.data.digits import read_images
+    from dlcv.data.folders import list_images
     from dlcv.digit_models import load_digit_model
     from dlcv.files import check_writable, write_bytes
     from dlcv.predict import predict_labels

@@ -17,7 +17,8 @@ from pathlib import Path
 
 try:
     from dlcv import cli
-    from dlcv.data.digits import list_images, read_images
+    from dlcv.data.digits import read_images
+    from dlcv.data.folders import list_images
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 

@@ -20,7 +20,8 @@ try:
 
     from dlcv import cli
     from dlcv.data.augment import augment_digits
-    from dlcv.data.digits import list_images, read_folder, split_folder
+    from dlcv.data.digits import read_folder, split_folder
+    from dlcv.data.folders import list_images
     from dlcv.images import to_float
     from dlcv.models.dann import DANN, SOURCE, TARGET, DANNConfig
 except ModuleNotFoundError as error:

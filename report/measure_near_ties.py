@@ -10,7 +10,8 @@ try:
     import torch
 
     from dlcv import cli
-    from dlcv.data.digits import list_images, read_images
+    from dlcv.data.digits import read_images
+    from dlcv.data.folders import list_images
     from dlcv.digit_models import load_digit_model
     from dlcv.images import to_float
     from dlcv.predict import TIE_MARGIN

@@ -14,8 +14,9 @@ from conftest import SAMPLES, assert_one_line, call
 from PIL import Image
 
 from dlcv.cli import UserError
-from dlcv.data import digits as module
-from dlcv.data.digits import list_images, read_folder, read_images, read_label_csv, read_labels
+from dlcv.data import folders as module
+from dlcv.data.digits import read_folder, read_images, read_label_csv, read_labels
+from dlcv.data.folders import list_images
 
 
 def one(folder: Path, name: str) -> np.ndarray:
@@ -155,7 +156,7 @@ def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names, images = read_folder(folder)
     calls: list[int] = []
     real = module.read_images
-    monkeypatch.setattr(module, "read_images", lambda f, n: calls.append(1) or real(f, n))
+    monkeypatch.setattr(module, "read_images", lambda *a: calls.append(1) or real(*a))
     again_names, again = read_folder(folder)
     assert not calls and again_names == names and torch.equal(again, images)
 

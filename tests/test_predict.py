@@ -14,7 +14,8 @@ from conftest import REPO, SAMPLES, assert_one_line, call
 from PIL import Image
 
 from dlcv import predict
-from dlcv.data.digits import DOMAINS, list_images, read_images
+from dlcv.data.digits import DOMAINS, read_images
+from dlcv.data.folders import list_images
 from dlcv.digit_models import load_digit_model
 
 HW3, HW2 = REPO / "hw3_p3.sh", REPO / "hw2_p3.sh"

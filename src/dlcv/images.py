@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dlcv.cli import UserError
-from dlcv.files import atomic_path
+from dlcv.files import atomic_path, check_writable
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MAX_PIXELS = 64_000_000  # beyond this a file is no photo of a digit or a face but a decompression bomb
@@ -84,12 +84,18 @@ def make_grid(images: np.ndarray, columns: int, padding: int = 2, background: in
     return grid
 
 
+def check_image_path(path: Path) -> None:
+    """Raises UserError unless `path` ends in .png or .jpg and can be written."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path}: the file name must end in .png or .jpg")
+    check_writable(path)
+
+
 def save_image(path: Path, pixels: np.ndarray) -> None:
     """Writes (H, W, 3) uint8 as .png or .jpg, by the path's ending, whole or not at all.
 
     Raises UserError for any other ending.
     """
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{path}: the file name must end in .png or .jpg")
+    check_image_path(path)
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary, quality=95)

@@ -11,7 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from dlcv import cli
-from dlcv.data.digits import DOMAINS, SIZE, list_images, read_label_csv, split_folder
+from dlcv.data.digits import DOMAINS, SIZE, read_label_csv, split_folder
+from dlcv.data.folders import list_images
 
 EXPECTED = {  # images and image mode in the assignment's text (DLCV 2020, homework 3, "Dataset")
     ("usps", "train"): (7_291, "L"),

@@ -4,22 +4,13 @@ Images become one uint8 tensor (N, 3, 28, 28); files are taken in sorted name or
 """
 
 import csv
-import hashlib
-import io
-import os
-import struct
-import zlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
 
 from dlcv.cli import UserError
+from dlcv.data import folders
 from dlcv.data.layout import find_root
-from dlcv.files import atomic_path
-from dlcv.images import is_image_name, read_rgb
 
 DOMAINS = ("usps", "mnistm", "svhn")
 PAIRS = [  # (source, target) of the courses: DLCV 2020 first, then 2021
@@ -27,135 +18,16 @@ PAIRS = [  # (source, target) of the courses: DLCV 2020 first, then 2021
     ("mnistm", "usps"), ("svhn", "mnistm"), ("usps", "svhn"),
 ]  # fmt: skip
 SIZE = 28
-_THREADS = 2  # half of the work is the interpreter's: a third thread gains nothing (docs/LOG.md)
-_FORMAT = 1  # of the cache: to be counted up whenever other pixels come out of the same file
-_BLOCK = 500  # files that a thread decodes at a time
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PLAIN_START = _SIGNATURE + struct.pack(">I4sII", 13, b"IHDR", SIZE, SIZE)
-_GREY, _RGB = 0, 2  # PNG's colour types
-
-
-def list_images(folder: Path) -> list[str]:
-    """Sorted names of the image files in `folder`. Raises UserError when there is none, or no such folder."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if is_image_name(entry.name) and entry.is_file())
-    except FileNotFoundError:
-        raise UserError(f"no such directory: {folder}") from None
-    except NotADirectoryError:
-        raise UserError(f"{folder} is a file; give the directory that holds the images") from None
-    except OSError as error:
-        raise UserError(f"cannot read {folder}: {error.strerror}") from None
-    if not names:
-        raise UserError(f"no images (*.png, *.jpg) in {folder}")
-    return names
 
 
 def read_images(folder: Path, names: list[str]) -> torch.Tensor:
-    """The named files of any size and image mode as uint8 (N, 3, 28, 28) RGB, decoded in threads.
-
-    Raises UserError, naming the file, when one cannot be decoded.
-    """
-    images = np.empty((len(names), 3, SIZE, SIZE), dtype=np.uint8)
-
-    def read_block(start: int) -> None:
-        plain = _PlainPngs(images)
-        for index in range(start, min(start + _BLOCK, len(names))):
-            path = os.path.join(folder, names[index])  # noqa: PTH118 - Path objects cost as much as the decoding
-            try:
-                with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-                    data = file.read()
-            except OSError as error:
-                raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-            if not plain.add(index, data):
-                images[index] = np.asarray(read_rgb(Path(path), SIZE)).transpose(2, 0, 1)
-        plain.decode()
-
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(read_block, range(0, len(names), _BLOCK)))
-    return torch.from_numpy(images)
-
-
-class _PlainPngs:
-    """28x28 PNGs of 8 bits, grey or RGB, not interlaced, decoded many at a time.
-
-    Pillow spends ten times longer on opening such a small file than on its pixels. So the scan lines of many files are
-    joined to one tall PNG, a line of zeros between any two (no filter looks further up), which Pillow opens once.
-    """
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-        self.waiting: dict[int, list[tuple[int, bytes]]] = {_GREY: [], _RGB: []}
-
-    def add(self, index: int, data: bytes) -> bool:
-        """Takes the file for images[index], or returns False: not plain or not sound, which Pillow tells apart."""
-        if data[:24] != _PLAIN_START or data[24] != 8 or data[25] not in self.waiting or data[26:29] != b"\0\0\0":
-            return False
-        stream, position = b"", 33
-        while (kind := data[position + 4 : position + 8]) != b"IEND":
-            length = int.from_bytes(data[position : position + 4], "big")
-            if kind == b"IDAT":
-                stream += data[position + 8 : position + 8 + length]
-            elif not kind or kind[:1].isupper():  # cut short, or a critical chunk that we do not know
-                return False
-            position += 12 + length
-        row = 1 + SIZE * (3 if data[25] == _RGB else 1)
-        unpacker = zlib.decompressobj()
-        try:
-            lines = unpacker.decompress(stream, SIZE * row + 1)  # no further, should it be a bomb
-        except zlib.error:
-            return False
-        if len(lines) != SIZE * row or not unpacker.eof or max(lines[::row]) > 4:  # eof: its checksum is right
-            return False
-        self.waiting[data[25]].append((index, lines))
-        return True
-
-    def decode(self) -> None:
-        """Writes the pixels of all files taken so far into the images."""
-        for colour, waiting in self.waiting.items():
-            if not waiting:
-                continue
-            channels = 3 if colour == _RGB else 1
-            separator = bytes(1 + SIZE * channels)
-            lines = b"".join(part for _, lines in waiting for part in (separator, lines))
-            header = struct.pack(">IIBBBBB", SIZE, len(waiting) * (SIZE + 1), 8, colour, 0, 0, 0)
-            chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines, 0)), (b"IEND", b""))
-            png = b"".join(struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in chunks)
-            tall = np.asarray(Image.open(io.BytesIO(_SIGNATURE + png)))
-            pixels = tall.reshape(len(waiting), SIZE + 1, SIZE, channels)[:, 1:].transpose(0, 3, 1, 2)
-            self.images[[index for index, _ in waiting]] = pixels
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlcv"
+    """The named files as uint8 (N, 3, 28, 28): dlcv.data.folders.read_images."""
+    return folders.read_images(folder, names, SIZE)
 
 
 def read_folder(folder: Path) -> tuple[list[str], torch.Tensor]:
-    """Names and images of a training folder; decoded once, then taken from a cache (~/.cache/dlcv).
-
-    The cache is keyed by the folder's path and every file's name, size and modification time.
-    """
-    names = list_images(folder)
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
-    key = hashlib.sha256(str(_FORMAT).encode())
-    for name in names:
-        stat = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - 60,000 Path objects cost a second
-        key.update(f"\n{name} {stat.st_size} {stat.st_mtime_ns}".encode())
-    cached = _cache_folder() / f"digits-{place}-{key.hexdigest()[:16]}.npy"
-    try:
-        return names, torch.from_numpy(np.load(cached))
-    except (OSError, ValueError, EOFError):
-        pass
-    images = read_images(folder, names)
-    try:
-        with atomic_path(cached) as temporary:
-            np.save(temporary, images.numpy())
-        for older in cached.parent.glob(f"digits-{place}-*.npy"):
-            if older != cached:
-                older.unlink(missing_ok=True)
-    except UserError:
-        pass  # a home that cannot be written costs the next start some seconds, no more
-    return names, images
+    """Names and images of a training folder, cached: dlcv.data.folders.read_folder."""
+    return folders.read_folder(folder, SIZE)
 
 
 def split_folder(data: Path | None, domain: str, split: str) -> Path:

@@ -1,0 +1,62 @@
+"""The face data set in the courses' layout: face/{train,test}/*.png with train.csv and test.csv beside.
+
+Images become one uint8 tensor (N, 3, 64, 64); files are taken in sorted name order.
+"""
+
+import csv
+from pathlib import Path
+
+import torch
+
+from dlcv.cli import UserError
+from dlcv.data import folders
+from dlcv.data.layout import find_root
+
+SIZE = 64
+HELD_OUT = 2_903  # training faces that no training sees: choosing is done against them, as many as there are test faces
+
+
+def face_folder(data: Path | None, split: str) -> Path:
+    """face/<split> below `data` (see find_root)."""
+    return find_root(data, "face") / "face" / split
+
+
+def read_faces(data: Path | None, split: str) -> tuple[list[str], torch.Tensor]:
+    """Names and images uint8 (N, 3, 64, 64) of a split, cached: dlcv.data.folders.read_folder."""
+    return folders.read_folder(face_folder(data, split), SIZE)
+
+
+def hold_out(count: int, held_out: int = HELD_OUT) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row numbers of `count` training faces: (for training, held out). The same for every model and seed.
+
+    At most a tenth is held out, so that small folders keep something to train on.
+    """
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    held_out = min(held_out, max(1, count // 9))
+    return order[held_out:].sort().values, order[:held_out].sort().values
+
+
+def read_attributes(data: Path | None, split: str, names: list[str], attributes: list[str]) -> torch.Tensor:
+    """Attributes (N, len(attributes)) bool for `names`, read by header name from <split>.csv beside the folder.
+
+    Raises UserError for a missing file or column, an image without a row, or a value that is neither 0 nor 1.
+    """
+    path = face_folder(data, split).with_suffix(".csv")
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            table = {row["image_name"]: row for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    missing = [name for name in attributes if name not in (reader.fieldnames or ())]
+    if missing:
+        raise UserError(f"{path} has no column {missing[0]}")
+    rows = []
+    for name in names:
+        if name not in table:
+            raise UserError(f"{path} has no row for {name}")
+        values = [table[name][attribute] for attribute in attributes]
+        if any(value not in ("0", "1", "0.0", "1.0") for value in values):
+            raise UserError(f"{path}: the attributes of {name} must be 0.0 or 1.0, found {values}")
+        rows.append([float(value) == 1 for value in values])
+    return torch.tensor(rows, dtype=torch.bool)

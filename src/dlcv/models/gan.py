@@ -1,0 +1,125 @@
+"""DCGAN (Radford et al. 2016, arXiv:1511.06434) with what was learnt since, for 64x64 RGB faces in [-1, 1].
+
+Spectral norm and projection-free discriminator: Miyato et al. 2018 (arXiv:1802.05957); hinge loss: Lim and Ye 2017
+(arXiv:1705.02894); DiffAugment: Zhao et al. 2020 (arXiv:2006.10738); minibatch deviation: Karras et al. 2018
+(arXiv:1710.10196).
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    latent_dim: int = 128
+    width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)  # the DCGAN paper's
+
+
+class Generator(nn.Module):
+    """Latents to faces, by transposed convolutions with batch norm and ReLU."""
+
+    Config = GeneratorConfig
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        w = config.width
+        layers: list[nn.Module] = [
+            nn.Linear(config.latent_dim, 16 * 8 * w, bias=False), nn.Unflatten(1, (8 * w, 4, 4)),
+            nn.BatchNorm2d(8 * w), nn.ReLU(),
+        ]  # fmt: skip
+        for inputs, outputs in pairwise((8 * w, 4 * w, 2 * w, w)):
+            layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1), nn.Tanh()]
+        self.net = nn.Sequential(*layers)
+        self.apply(_initialise)
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """(B, Z) standard normal -> (B, 3, 64, 64) in [-1, 1]."""
+        return self.net(z)
+
+
+class Discriminator(nn.Module):
+    """Faces to one logit each, by strided convolutions under spectral norm; it also sees how varied its batch is."""
+
+    Config = DiscriminatorConfig
+
+    def __init__(self, config: DiscriminatorConfig) -> None:
+        super().__init__()
+        self.config = config
+        w = config.width
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
+            layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Conv2d(8 * w + 1, 1, 4)
+        self.apply(_initialise)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                spectral_norm(module)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, 3, 64, 64) in [-1, 1] -> logits (B,), positive for real."""
+        features = self.features(x)
+        deviation = features.float().std(0, unbiased=False).mean().to(features)
+        extra = deviation.expand(len(x), 1, *features.shape[2:])
+        return self.head(torch.cat([features, extra], dim=1)).flatten()
+
+
+def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+    """Hinge loss of logits (B,) each: real above 1, fake below -1."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def generator_loss(fake: torch.Tensor) -> torch.Tensor:
+    """What the generator minimises beside the hinge loss: minus the mean logit of its images (B,)."""
+    return -fake.mean()
+
+
+def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.125) -> torch.Tensor:
+    """Brightness, saturation, contrast, translation and cutout of (B, 3, H, W) in [-1, 1], differentiable.
+
+    Every draw comes from `generator` (on the CPU): seeded alike it changes real and generated images alike.
+    """
+    n, _, height, width = x.shape
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return (torch.rand((n, 1, 1, 1), generator=generator) * (high - low) + low).to(x)
+
+    x = x + draw(-0.5, 0.5)
+    grey = x.mean(1, keepdim=True)
+    x = grey + (x - grey) * draw(0.0, 2.0)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = mean + (x - mean) * draw(0.5, 1.5)
+    # Translation by whole pixels, empty (0) where nothing comes in; then a hole of a quarter of the side's square.
+    rows, columns = int(height * shift), int(width * shift)
+    down = torch.randint(-rows, rows + 1, (n, 1), generator=generator)
+    right = torch.randint(-columns, columns + 1, (n, 1), generator=generator)
+    padded = F.pad(x, (columns, columns, rows, rows))
+    y = (torch.arange(height) + rows - down).to(x.device)[:, None, :, None]
+    z = (torch.arange(width) + columns - right).to(x.device)[:, None, None, :]
+    image = torch.arange(n, device=x.device)[:, None, None, None]
+    channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
+    x = padded[image, channel, y, z]
+    top = torch.randint(0, height, (n, 1), generator=generator)
+    left = torch.randint(0, width, (n, 1), generator=generator)
+    in_rows = (torch.arange(height) - top).abs() < height // 8
+    in_columns = (torch.arange(width) - left).abs() < width // 8
+    hole = (in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(x)
+    return x * (1 - hole)

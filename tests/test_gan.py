@@ -1,0 +1,143 @@
+"""models/gan.py at known limits, train/train_gan.py and inference/sample_gan.py on tiny real data."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, assert_one_line, call
+from PIL import Image
+
+from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.models.gan import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    diff_augment,
+    discriminator_loss,
+    generator_loss,
+)
+from dlcv.repro import noise
+from dlcv.sampling import sample_images
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_hinge_losses_at_their_limits() -> None:
+    sure, wrong = torch.full((4,), 2.0), torch.full((4,), -2.0)
+    assert discriminator_loss(real=sure, fake=wrong) == 0  # beyond the margin nothing is left to learn
+    assert discriminator_loss(real=wrong, fake=sure) == 6
+    assert discriminator_loss(torch.zeros(4), torch.zeros(4)) == 2
+    assert generator_loss(sure) == -2
+
+
+def test_shapes_and_ranges() -> None:
+    g, d = Generator(GeneratorConfig(6, 4)).eval(), Discriminator(DiscriminatorConfig(4)).eval()
+    x = g(torch.randn(5, 6))
+    assert x.shape == (5, 3, 64, 64) and x.abs().max() <= 1
+    assert d(x).shape == (5,)
+
+
+def test_the_discriminator_is_spectrally_normed() -> None:
+    d = Discriminator(DiscriminatorConfig(4))
+    for _ in range(50):  # power iterations happen in training mode
+        d(torch.randn(2, 3, 64, 64))
+    for module in d.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            norm = torch.linalg.matrix_norm(module.weight.detach().flatten(1), 2)
+            assert norm.item() == pytest.approx(1.0, abs=0.02)
+
+
+def test_a_collapsed_batch_looks_different_to_the_discriminator() -> None:
+    """The same image gets another logit among copies of itself than among others."""
+    d = Discriminator(DiscriminatorConfig(4)).eval()
+    x = torch.randn(4, 3, 64, 64, generator=generator())
+    assert (d(x)[0] - d(x[:1].repeat(4, 1, 1, 1))[0]).abs() > 1e-6
+
+
+def test_diff_augment_is_alike_for_alike_draws_and_differentiable() -> None:
+    x = torch.rand(6, 3, 64, 64, generator=generator()) * 2 - 1
+    assert torch.equal(diff_augment(x, generator(1)), diff_augment(x, generator(1)))
+    assert not torch.equal(diff_augment(x, generator(1)), diff_augment(x, generator(2)))
+    x.requires_grad_()
+    diff_augment(x, generator(1)).square().sum().backward()
+    touched = x.grad.abs().sum((1, 2, 3))
+    assert (touched > 0).all()
+    # A dot moves by at most an eighth of the side, unless the hole swallows it.
+    plain = torch.zeros(50, 3, 64, 64)
+    dots = plain.clone()
+    dots[:, :, 32, 32] = 1.0
+    change = (diff_augment(dots, generator(3)) - diff_augment(plain, generator(3))).abs().mean(1)
+    place = change.flatten(1).argmax(1)
+    seen = change.amax((1, 2)) > 0.3
+    assert 25 < seen.sum() < 50
+    for position in place[seen].tolist():
+        assert abs(position // 64 - 32) <= 8 and abs(position % 64 - 32) <= 8
+
+
+def command(faces: Path, out: Path, *flags: object) -> list[str]:
+    words = [
+        sys.executable, REPO / "train" / "train_gan.py", "--data", faces, "--steps", 4, "--batch-size", 4,
+        "--latent-dim", 6, "--width", 4, "--evaluate-every", 2, "--out", out, *flags,
+    ]  # fmt: skip
+    return [str(word) for word in words]
+
+
+@pytest.fixture(scope="module")
+def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("gan") / "run"
+    result = call(*command(faces, out))
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
+    provenance = read_checkpoint(trained / "model.pth")["provenance"]
+    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 4
+    assert load_model(Generator, trained / "model.pth")(torch.randn(2, 6)).shape == (2, 3, 64, 64)
+    assert {path.name for path in trained.glob("samples_*.png")} == {"samples_000002.png", "samples_000004.png"}
+    line = (trained / "log.jsonl").read_text()
+    assert "accuracy_real" in line and "accuracy_fake" in line
+
+
+def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command(faces, tmp_path, "--save-seconds", 0.001),
+        env={"OMP_NUM_THREADS": "1"} | os.environ, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (tmp_path / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 4
+    assert call(*command(faces, tmp_path, "--resume")).returncode == 0
+    a, b = (read_checkpoint(folder / "model.pth")["weights"] for folder in (trained, tmp_path))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_picture_of_32_samples(trained: Path, tmp_path: Path) -> None:
+    script = REPO / "inference" / "sample_gan.py"
+    for name in ("a.png", "b.jpg"):
+        result = call("python3", script, "--checkpoint", trained / "model.pth", tmp_path / name)
+        assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
+    picture = np.asarray(Image.open(tmp_path / "a.png"))
+    assert picture.shape == (4 * 66 + 2, 8 * 66 + 2, 3)
+    model = load_model(Generator, trained / "model.pth").double()
+    again = sample_images(model, noise(0, 32, 6), batch_size=7)
+    assert np.array_equal(picture[2:66, 2:66], again[0]) and np.array_equal(picture[-66:-2, -66:-2], again[31])
+    wrong = call("python3", script, "--checkpoint", trained / "model.pth", tmp_path / "a.bmp")
+    assert_one_line(wrong, 1, "must end in .png or .jpg")
+
+
+def test_bad_values_are_refused(faces: Path, tmp_path: Path) -> None:
+    for flags, message in ((("--batch-size", 1), "--batch-size 1"), (("--lr-d", 0), "--lr-d 0"), (("--ema", 2), "ema")):
+        assert_one_line(call(*command(faces, tmp_path / "o", *flags)), 2, message)

@@ -1,0 +1,182 @@
+"""models/vae.py against references, train/train_vae.py and inference/sample_vae.py on tiny real data."""
+
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, assert_one_line, call
+from PIL import Image
+from torch.distributions import Normal
+from torch.distributions import kl_divergence as torch_kl
+
+from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
+from dlcv.repro import noise
+from dlcv.sampling import sample_images
+
+SMALL = VAEConfig(latent_dim=6, width=4)
+
+
+def test_kl_is_torchs() -> None:
+    mu, logvar = torch.randn(2, 5, 7, dtype=torch.float64)
+    expected = torch_kl(Normal(mu, (0.5 * logvar).exp()), Normal(torch.zeros_like(mu), torch.ones_like(mu))).sum(1)
+    assert torch.allclose(kl_divergence(mu, logvar), expected, atol=1e-12)
+    assert kl_divergence(torch.zeros(3, 4), torch.zeros(3, 4)).eq(0).all()
+
+
+def test_reconstruction_is_averaged_over_pixels() -> None:
+    x = torch.zeros(2, 3, 64, 64)
+    y = x.clone()
+    y[0, 0, 0, 0] = 1.0
+    assert reconstruction_loss(y, x) == pytest.approx(1 / x.numel())
+    assert reconstruction_loss(x, x) == 0
+
+
+@pytest.mark.parametrize("layers", ["residual", "plain"])
+def test_shapes_and_ranges(layers: str) -> None:
+    model = VAE(VAEConfig(latent_dim=6, width=4, layers=layers)).eval()  # type: ignore[arg-type]
+    x = torch.rand(5, 3, 64, 64)
+    recon, mu, logvar = model(x, torch.randn(5, 6))
+    assert recon.shape == x.shape and mu.shape == logvar.shape == (5, 6)
+    assert recon.min() >= 0 and recon.max() <= 1
+    # Without noise the reconstruction is the decoded mean.
+    assert torch.allclose(model(x, torch.zeros(5, 6))[0], model.decode(mu), atol=1e-6)
+
+
+def test_moments_of_the_aggregate_posterior() -> None:
+    """Against many draws from the posteriors, gathered in two batches."""
+    rng = torch.Generator().manual_seed(0)
+    mu = torch.randn(40, 3, generator=rng) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 2.0]])
+    logvar = torch.randn(40, 3, generator=rng)
+    moments = LatentMoments(3)
+    moments.add(mu[:15], logvar[:15])
+    moments.add(mu[15:], logvar[15:])
+    mean, covariance = moments.mean_and_covariance()
+    draws = mu + (0.5 * logvar).exp() * torch.randn(20_000, 40, 3, generator=rng)
+    flat = draws.reshape(-1, 3).double()
+    assert torch.allclose(mean, mu.double().mean(0), atol=1e-6)
+    assert torch.allclose(covariance, torch.cov(flat.T, correction=0), atol=0.02)
+
+
+def test_samples_follow_the_fitted_normal() -> None:
+    model = VAE(SMALL).double().eval()
+    seen: list[torch.Tensor] = []
+    model.decode = lambda z: seen.append(z) or torch.zeros(len(z), 3, 64, 64)  # type: ignore[method-assign, func-returns-value]
+    factor = torch.randn(6, 6, dtype=torch.float64)
+    covariance, mean = factor @ factor.T + torch.eye(6), torch.arange(6.0, dtype=torch.float64)
+    model.set_prior(mean, covariance)
+    model.sample(noise(0, 50_000, 6))
+    z = seen[0]
+    assert torch.allclose(z.mean(0), mean, atol=0.1)
+    assert torch.allclose(torch.cov(z.T), covariance, atol=0.4)
+
+
+def train(faces: Path, out: Path, *flags: object) -> Path:
+    result = call(
+        "python3", REPO / "train" / "train_vae.py", "--data", faces, "--steps", 2, "--batch-size", 4, "--latent-dim", 6,
+        "--width", 4, "--out", out, *flags,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(faces, tmp_path_factory.mktemp("vae") / "run")
+
+
+def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
+    provenance = read_checkpoint(trained / "model.pth")["provenance"]
+    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 2
+    assert 0 < provenance["metrics"]["held_out_mse"] < 1
+    model = load_model(VAE, trained / "model.pth")
+    assert not torch.equal(model.prior_factor, torch.eye(6))  # fitted
+    assert Image.open(trained / "samples_000002.png").size == (8 * 66 + 2, 4 * 66 + 2)
+
+
+def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
+    """Stopped by a signal after its first save, continued, against the run that was never stopped."""
+    train(faces, tmp_path / "whole", "--steps", 6, "--evaluate-every", 2)
+    command = [
+        sys.executable, REPO / "train" / "train_vae.py", "--data", faces, "--steps", 6, "--batch-size", 4,
+        "--latent-dim", 6, "--width", 4, "--evaluate-every", 2, "--out", tmp_path / "parts", "--save-seconds", 0.001,
+    ]  # fmt: skip
+    process = subprocess.Popen(
+        [str(word) for word in command], env={"OMP_NUM_THREADS": "1"} | os.environ, stderr=subprocess.DEVNULL
+    )
+    while not (tmp_path / "parts" / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 6
+    train(faces, tmp_path / "parts", "--steps", 6, "--evaluate-every", 2, "--resume")
+    a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_no_test_face_is_read(faces: Path, trained: Path, tmp_path: Path) -> None:
+    """Without the test folder and all csv files the same weights come out."""
+    shutil.copytree(faces / "face" / "train", tmp_path / "hw3_data" / "face" / "train")
+    blind = read_checkpoint(train(tmp_path / "hw3_data", tmp_path / "run") / "model.pth")["weights"]
+    weights = read_checkpoint(trained / "model.pth")["weights"]
+    assert all(torch.equal(blind[name], weights[name]) for name in weights)
+
+
+def test_a_picture_of_32_samples(trained: Path, tmp_path: Path) -> None:
+    script = REPO / "inference" / "sample_vae.py"
+    for name in ("a.png", "b.png", "new/c.PNG", "d.jpg"):
+        result = call("python3", script, "--checkpoint", trained / "model.pth", tmp_path / name)
+        assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
+    pictures = [np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png", "new/c.PNG", "d.jpg")]
+    assert pictures[0].shape == (4 * 66 + 2, 8 * 66 + 2, 3)
+    assert np.array_equal(pictures[0], pictures[1]) and np.array_equal(pictures[0], pictures[2])
+    assert np.abs(pictures[0].astype(int) - pictures[3]).mean() < 12  # JPEG's error at the white lines
+    assert Image.open(tmp_path / "d.jpg").format == "JPEG"
+
+
+def test_bad_use_is_told(trained: Path, tmp_path: Path) -> None:
+    script, checkpoint = REPO / "inference" / "sample_vae.py", trained / "model.pth"
+    (tmp_path / "out.gif").write_text("mine")
+    assert_one_line(call("python3", script, "--checkpoint", checkpoint), 2, "expected 1 argument")
+    result = call("python3", script, "--checkpoint", checkpoint, tmp_path / "out.gif")
+    assert_one_line(result, 1, "must end in .png or .jpg")
+    assert (tmp_path / "out.gif").read_text() == "mine"
+    result = call("python3", script, "--checkpoint", tmp_path / "none.pth", tmp_path / "out.png")
+    assert_one_line(result, 1, "cannot read the checkpoint")
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32])
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_same_pixels(trained: Path, batch_size: int, onednn: bool, threads: int) -> None:
+    model = load_model(VAE, trained / "model.pth").double()
+    reference = sample_images(lambda z: model.sample(z) * 2 - 1, noise(0, 32, 6), 32)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.backends.mkldnn.flags(enabled=onednn):
+            again = sample_images(lambda z: model.sample(z) * 2 - 1, noise(0, 32, 6), batch_size)
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(reference, again)
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(FloatingPointError):
+        sample_images(lambda z: z.new_full((len(z), 3, 4, 4), float("nan")), noise(0, 2, 3))
+
+
+def test_stuck_training_is_told() -> None:
+    """The course's check: a squared error that is not below 0.05 after 20,000 steps."""
+    warning = runpy.run_path(str(REPO / "train" / "train_vae.py"))["stuck_warning"]
+    assert warning(19_999, 0.3) is None and warning(20_000, 0.049) is None
+    assert "--kl-weight" in warning(20_000, 0.05) and "0.050 after 20000 steps" in warning(20_000, 0.05)

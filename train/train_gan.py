@@ -1,0 +1,161 @@
+"""Trains the GAN on the face data set.
+
+    python train/train_gan.py                 # data in hw3_data/ or data/hw3_data/, everything else by default
+
+Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents at every save:
+watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+try:
+    import torch
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import make_grid, save_image, to_float, to_uint8
+    from dlcv.models.gan import (
+        Discriminator,
+        DiscriminatorConfig,
+        Generator,
+        GeneratorConfig,
+        diff_augment,
+        discriminator_loss,
+        generator_loss,
+    )
+    from dlcv.trainer import run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    latent_dim: int = 128  # components of the latent vector
+    width: int = 48  # channels of both networks: see GeneratorConfig
+    steps: int = 30_000  # of the whole training
+    batch_size: int = 64  # real faces a step, and as many generated ones for each network
+    lr_g: float = 2e-4  # of the generator, Adam
+    lr_d: float = 4e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
+    beta1: float = 0.0  # Adam's; its beta2 is 0.99
+    decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
+    augment: bool = True  # DiffAugment, on real and generated faces alike
+    ema: float = 0.999  # decay of the averaged generator that is kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 1_000  # steps between snapshots and grids of samples
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "latent_dim", "width", "steps", "lr_g", "lr_d", "evaluate_every")
+        if self.batch_size < 2:
+            raise cli.UsageError(f"--batch-size {self.batch_size}: batch norm needs at least 2")
+        for name in ("beta1", "decay", "ema"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise cli.UsageError(f"--{name} {getattr(self, name)}: must be between 0 and 1")
+        if self.seed < 0:
+            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+
+
+QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the GAN on the face data set.", QUICK)
+    out = args.out or Path("runs") / f"gan_seed{r.seed}{'_quick' if args.quick else ''}"
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+
+    # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
+    _, images = read_faces(args.data, "train")
+    training, held_out = hold_out(len(images))
+
+    # Models.
+    repro.seed_everything(r.seed)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
+    d = Discriminator(DiscriminatorConfig(r.width)).to(device).to(memory_format=torch.channels_last)
+    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    averaged = cast(Generator, average.module).eval()
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Generator]
+
+    def batches(step: int) -> Batch:
+        """Faces, half of them mirrored; latents for each network; the draws of the augmentation."""
+        generator = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
+        x = to_float(images[rows].to(device)) * 2 - 1
+        mirrored = torch.rand((r.batch_size, 1, 1, 1), generator=generator).to(device) < 0.5
+        real = torch.where(mirrored, x.flip(3), x).contiguous(memory_format=torch.channels_last)
+        z_d, z_g = (torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device) for _ in range(2))
+        return real, z_d, z_g, generator
+
+    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
+        real, z_d, z_g, generator = batch
+        factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+
+        def judge(x: torch.Tensor) -> torch.Tensor:
+            return d(diff_augment(x, generator) if r.augment else x).float()
+
+        # 1. D: real up, fake down.
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            with torch.no_grad():
+                fake = g(z_d)
+            logits_real, logits_fake = judge(real), judge(fake.float())
+        loss_d = discriminator_loss(logits_real, logits_fake)
+        optimizer_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        optimizer_d.step()
+
+        # 2. G: fake up.
+        d.requires_grad_(False)
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            loss_g = generator_loss(judge(g(z_g).float()))
+        optimizer_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
+        return {
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "accuracy_real": (logits_real > 0).float().mean(),
+            "accuracy_fake": (logits_fake < 0).float().mean(),
+        }
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+
+    def evaluate(done: int) -> dict[str, float]:
+        with torch.no_grad():
+            pictures = to_uint8(averaged(fixed))
+        save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
+        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
+        return {}
+
+    run_steps(
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
+        state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+    )  # fmt: skip
+
+    save_checkpoint(
+        out / "model.pth",
+        load_model(Generator, out / "snapshots" / f"step_{r.steps:06d}.pth"),
+        {
+            "recipe": asdict(r),
+            "step": r.steps,
+            "selection": "last step",
+            "data": {"training": len(training), "held_out": len(held_out)},
+        },
+    )
+    print(f"{out / 'model.pth'}: {r.steps} steps")
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_gan.py")

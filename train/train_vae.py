@@ -1,0 +1,170 @@
+"""Trains the VAE on the face data set.
+
+    python train/train_vae.py                 # data in hw3_data/ or data/hw3_data/, everything else by default
+
+Writes model.pth (for inference), snapshots/, samples_*.png, log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+try:
+    import torch
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import make_grid, save_image, to_float, to_uint8
+    from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
+    from dlcv.trainer import read_log, run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    latent_dim: int = 256  # components of the latent vector
+    width: int = 40  # channels of the network: see VAEConfig
+    layers: Literal["residual", "plain"] = "residual"  # plain: five strided convolutions each way, the baseline
+    kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
+    kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
+    steps: int = 12_000  # of the whole training
+    batch_size: int = 64  # faces a step
+    lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
+    weight_decay: float = 1e-4  # AdamW's
+    ema: float = 0.999  # decay of the averaged weights that are kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 1_000  # steps between snapshots and grids of samples
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "latent_dim", "width", "steps", "lr", "evaluate_every")
+        if self.batch_size < 2:
+            raise cli.UsageError(f"--batch-size {self.batch_size}: batch norm needs at least 2")
+        if self.kl_weight < 0:
+            raise cli.UsageError(f"--kl-weight {self.kl_weight}: must not be negative")
+        if self.seed < 0:
+            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+
+
+QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
+STUCK_STEPS, STUCK_MSE = 20_000, 0.05  # the course's check: what is not below by then never will be
+
+
+def stuck_warning(done: int, mse: float) -> str | None:
+    """What to say when the course's check fails."""
+    if done < STUCK_STEPS or mse < STUCK_MSE:
+        return None
+    return (
+        f"mean squared error {mse:.3f} after {done} steps: it should be below {STUCK_MSE} by now and will hardly get "
+        "there; start anew with a smaller --kl-weight or --lr, or a larger --latent-dim"
+    )
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the VAE on the face data set.", QUICK)
+    out = args.out or Path("runs") / f"vae_seed{r.seed}{'_quick' if args.quick else ''}"
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+
+    # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
+    _, images = read_faces(args.data, "train")
+    training, held_out = hold_out(len(images))
+
+    # Model.
+    repro.seed_everything(r.seed)
+    config = VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers)
+    model = VAE(config).to(device).to(memory_format=torch.channels_last)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    averaged = cast(VAE, average.module).eval()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+
+    def faces(rows: torch.Tensor) -> torch.Tensor:
+        return to_float(images[rows].to(device)).to(memory_format=torch.channels_last)
+
+    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Faces, half of them mirrored, and the noise of their latents."""
+        generator = repro.seed_step(r.seed, step)
+        x = faces(training[torch.randint(len(training), (r.batch_size,), generator=generator)])
+        mirrored = torch.rand((r.batch_size, 1, 1, 1), generator=generator).to(device) < 0.5
+        noise = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
+        return torch.where(mirrored, x.flip(3), x).contiguous(memory_format=torch.channels_last), noise
+
+    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
+        x, noise = batch
+        progress = step / r.steps
+        for group in optimizer.param_groups:
+            group["lr"] = r.lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            recon, mu, logvar = model(x, noise)
+        mse = reconstruction_loss(recon.float(), x)
+        kl = kl_divergence(mu, logvar).mean()
+        kl_weight = r.kl_weight * (min(1.0, progress / r.kl_warmup) if r.kl_warmup else 1.0)
+        optimizer.zero_grad(set_to_none=True)
+        (mse + kl_weight * kl).backward()
+        optimizer.step()
+        average.update_parameters(model)
+        return {"mse": mse, "kl": kl}
+
+    @torch.no_grad()
+    def fit_prior(network: VAE) -> None:
+        """The Normal that fits the aggregate posterior of the training faces (and of their mirror images)."""
+        moments = LatentMoments(r.latent_dim)
+        for rows in training.split(250):
+            for x in (faces(rows), faces(rows).flip(3)):
+                moments.add(*network.encode(x))
+        network.set_prior(*moments.mean_and_covariance())
+
+    @torch.no_grad()
+    def held_out_scores(network: VAE) -> dict[str, float]:
+        """Squared error (of the posterior's mean) and KL divergence on faces that training does not see."""
+        mse = kl = 0.0
+        for rows in held_out.split(250):
+            x = faces(rows)
+            mu, logvar = network.encode(x)
+            mse += float(reconstruction_loss(network.decode(mu), x)) * len(rows)
+            kl += float(kl_divergence(mu, logvar).sum())
+        return {"held_out_mse": mse / len(held_out), "held_out_kl": kl / len(held_out)}
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+
+    def evaluate(done: int) -> dict[str, float]:
+        scores = held_out_scores(averaged)
+        fit_prior(averaged)
+        with torch.no_grad():
+            pictures = to_uint8(averaged.sample(fixed) * 2 - 1)
+        save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
+        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, **scores})
+        if warning := stuck_warning(done, scores["held_out_mse"]):
+            print(warning)
+        return scores
+
+    run_steps(
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
+        state={"model": model, "average": average, "optimizer": optimizer},
+    )  # fmt: skip
+
+    last = [line for line in read_log(out / "log.jsonl") if "held_out_mse" in line][-1]
+    kept = load_model(VAE, out / "snapshots" / f"step_{last['step']:06d}.pth")
+    scores = {name: value for name, value in last.items() if name not in ("step", "seconds")}
+    save_checkpoint(
+        out / "model.pth",
+        kept,
+        {
+            "recipe": asdict(r),
+            "step": last["step"],
+            "selection": "last step",
+            "metrics": scores,
+            "data": {"training": len(training), "held_out": len(held_out)},
+            "seconds": last["seconds"],
+        },
+    )
+    print(f"{out / 'model.pth'}: " + ", ".join(f"{name} {value:.5f}" for name, value in scores.items()))
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_vae.py")
