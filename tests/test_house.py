@@ -108,7 +108,7 @@ def test_imports_point_one_way() -> None:
             "checkpoint",
             "trainer",
         },
-        {"predict", "selection", "digit_models", "sampling"},
+        {"predict", "selection", "digit_models", "sampling", "metrics"},
         {"evaluate"},
     ]
     place = {f"dlcv.{name}": level for level, names in enumerate(layers) for name in names}

