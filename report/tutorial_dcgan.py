@@ -1,0 +1,110 @@
+"""The PyTorch tutorial's DCGAN on the same faces, for comparison: width 64, batch 128, binary cross entropy, Adam 2e-4.
+
+    python report/tutorial_dcgan.py --steps 3000 --resume       # writes runs/tutorial_dcgan
+    python report/face_scores.py runs/tutorial_dcgan/snapshots/*.pth
+
+Networks, initialisation, losses and loop as in pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html (no flips, no
+averaging, float32); only data loading is ours. Its generator has the layers of dlcv.models.gan.Generator.
+"""
+
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, save_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import make_grid, save_image, to_float, to_uint8
+    from dlcv.models.gan import Generator, GeneratorConfig
+    from dlcv.trainer import run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    width: int = 64  # channels at 32x32, both networks
+    latent_dim: int = 100  # components of the latent vector
+    steps: int = 3_000  # of the whole training
+    batch_size: int = 128  # real faces a step, and as many generated ones
+    lr: float = 2e-4  # of both networks, Adam with beta1 0.5
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 500  # steps between snapshots
+
+
+def discriminator(w: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(3, w, 4, 2, 1, bias=False), nn.LeakyReLU(0.2)]
+    for inputs, outputs in pairwise((w, 2 * w, 4 * w, 8 * w)):
+        layers += [nn.Conv2d(inputs, outputs, 4, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2)]
+    return nn.Sequential(*layers, nn.Conv2d(8 * w, 1, 4, bias=False), nn.Flatten(0))
+
+
+def initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+    elif isinstance(module, nn.BatchNorm2d):
+        nn.init.normal_(module.weight, 1.0, 0.02)
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the tutorial's DCGAN on faces.", {"steps": 20, "evaluate_every": 20})
+    out = args.out or Path("runs/tutorial_dcgan")
+    device = repro.choose_device()
+    current_commit()
+    _, images = read_faces(args.data, "train")
+    training, _ = hold_out(len(images))
+    repro.seed_everything(r.seed)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).apply(initialise)
+    d = discriminator(r.width).to(device).apply(initialise)
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr, betas=(0.5, 0.999))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr, betas=(0.5, 0.999))
+    ones, zeros = torch.ones(r.batch_size, device=device), torch.zeros(r.batch_size, device=device)
+
+    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
+        z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
+        return to_float(images[rows].to(device)) * 2 - 1, z
+
+    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
+        real, z = batch
+        # 1. D: real to 1, fake to 0.
+        optimizer_d.zero_grad()
+        loss_real = F.binary_cross_entropy_with_logits(d(real), ones)
+        loss_real.backward()
+        fake = g(z)
+        loss_fake = F.binary_cross_entropy_with_logits(d(fake.detach()), zeros)
+        loss_fake.backward()
+        optimizer_d.step()
+        # 2. G: fake to 1.
+        optimizer_g.zero_grad()
+        loss_g = F.binary_cross_entropy_with_logits(d(fake), ones)
+        loss_g.backward()
+        optimizer_g.step()
+        return {"loss_d": loss_real + loss_fake, "loss_g": loss_g}
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+
+    def evaluate(done: int) -> dict[str, float]:
+        g.eval()
+        with torch.no_grad():
+            pictures = to_uint8(g(fixed))
+        save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
+        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", g, {"step": done, "recipe": asdict(r)})
+        g.train()
+        return {}
+
+    run_steps(
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
+        state={"g": g, "d": d, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    cli.run(main, "tutorial_dcgan.py")
