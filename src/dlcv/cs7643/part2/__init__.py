@@ -1,0 +1,1 @@
+"""Part 2: PyTorch networks and losses for CIFAR-10."""

@@ -1,0 +1,5 @@
+"""Networks as the course names them: from models import *."""
+
+from .cnn import *
+from .resnet import *
+from .twolayer import *
