@@ -35,6 +35,7 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
 TITLES = {"dann": "DANN", "uda": "Improved"}
 PROBLEMS = {"dann": 3, "uda": 4}
+TRAIN_IMAGES = 3_000  # of target train, in the curves of the sure
 POINTS = 1_000  # test images of each domain in a t-SNE figure
 
 
@@ -60,7 +61,8 @@ def evaluate(method: str, study: Path, kept: Path, data: Path | None) -> None:
             flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose]
             look([run / "model.pth"], data, *flags, "--save", str(kept / f"{source}_{target}_{statistics}.npz"))
         for snapshot in sorted(run.glob("snapshots/*.pth")) if method == "uda" else []:
-            flags = ["--domain", target, "--split", "train", "--purpose", "figures of problem 4: precision of the sure"]
+            flags = ["--domain", target, "--split", "train", "--limit", str(TRAIN_IMAGES)]
+            flags += ["--purpose", "figures of problem 4: precision of the sure"]
             look([snapshot], data, *flags, "--save", str(kept / f"{source}_{target}_{snapshot.stem}.npz"))
 
 
@@ -139,7 +141,7 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
         precision.append(right_ones[sure].mean())
         accuracy.append(right_ones.mean())
     for values, label in (
-        (share, f"share of target-train images at {threshold} or surer"),
+        (share, f"share of {len(result['labels'])} target-train images at {threshold} or surer"),
         (precision, "… right among those (by labels that training never saw)"),
         (accuracy, "right among all target-train images (likewise)"),
     ):

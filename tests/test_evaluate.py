@@ -64,6 +64,20 @@ def test_mistakes(digits: Path, checkpoint: Path, tmp_path: Path) -> None:
     assert not ledger.exists()
 
 
+def test_a_part_of_the_images(checkpoint: Path, digits: Path, tmp_path: Path) -> None:
+    """A fixed part, drawn once; the ledger says how many."""
+    for out in ("a", "b"):
+        result = call(
+            "python3", "-m", "dlcv.evaluate", checkpoint, "--data", digits, "--domain", "usps", "--purpose", "part",
+            "--split", "train", "--limit", 7, "--ledger", tmp_path / "ledger.csv", "--save", tmp_path / f"{out}.npz",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+    a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
+    assert a["names"].tolist() == b["names"].tolist() == sorted(a["names"].tolist()) and len(a["names"]) == 7
+    assert len(a["logits"]) == len(a["predictions"]) == 7
+    assert ",usps,train,target,7,part," in (tmp_path / "ledger.csv").read_text()
+
+
 class Generator(nn.Module):
     Config = DANNConfig
 

@@ -35,11 +35,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data (default: hw3_data or data/hw3_data)")
     parser.add_argument("--domain", choices=DOMAINS, required=True)
     parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument("--limit", type=int, help="only so many images, drawn with a fixed seed")
     parser.add_argument("--statistics", choices=("target", "source"), default="target", help="batch-norm statistics")
     parser.add_argument("--purpose", required=True, help="why the answers are looked at; goes into the ledger")
     parser.add_argument("--save", type=Path, help="one npz with names, labels, predictions, features, logits (.npz)")
     parser.add_argument("--ledger", type=Path, default=LEDGER)
     args = parser.parse_args()
+    if args.limit is not None and args.limit < 1:
+        raise cli.UsageError(f"--limit {args.limit}: must be at least 1")
     if args.save is not None and len(args.checkpoints) > 1:
         raise cli.UsageError("--save takes one checkpoint at a time")
     if args.save is not None:
@@ -50,6 +53,9 @@ def main() -> None:
     repro.exact_float32()
     device = repro.choose_device()
     names, images = read_folder(split_folder(args.data, args.domain, args.split))
+    if args.limit is not None:
+        rows = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))[: args.limit].sort().values
+        names, images = [names[row] for row in rows.tolist()], images[rows]
     labels = read_labels(args.data, args.domain, args.split, names).numpy()
     for path in args.checkpoints:
         model = load_digit_model(path).to(device)
