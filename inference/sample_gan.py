@@ -1,4 +1,4 @@
-"""The GAN's 32 samples: what hw3_p2.sh runs.
+"""The GAN's 32 samples, for problem 2 of DLCV 2020 homework 3.
 
 sample_gan.py [--checkpoint FILE] OUT        # OUT ends in .png or .jpg
 """
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("out", nargs="*", metavar="OUT")
     args = parser.parse_args()
     if len(args.out) != 1:
-        raise cli.UsageError(f"expected 1 argument, got {len(args.out)}; usage: bash {args.prog} OUT.png")
+        raise cli.UsageError(f"expected 1 argument, got {len(args.out)}; usage: {args.prog} OUT.png")
     out = Path(args.out[0])
     check_image_path(out)  # before the work, not after it
     model = load_model(Generator, args.checkpoint).double()

@@ -46,8 +46,11 @@ def save(figure: plt.Figure, name: str) -> None:
     print(FIGURES / name)
 
 
-def look(checkpoints: list[Path], data: Path | None, *flags: str) -> None:
-    command = [sys.executable, "-m", "dlcv.evaluate", *map(str, checkpoints), *flags]
+def look(checkpoint: Path, save: Path, data: Path | None, *flags: str) -> None:
+    """Reads answers through the ledger's command, unless that was done with this checkpoint before."""
+    if save.exists() and save.stat().st_mtime > checkpoint.stat().st_mtime:
+        return
+    command = [sys.executable, "-m", "dlcv.evaluate", str(checkpoint), *flags, "--save", str(save)]
     if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
         raise cli.UserError("dlcv.evaluate failed, see above")
 
@@ -59,15 +62,22 @@ def evaluate(method: str, study: Path, kept: Path, data: Path | None) -> None:
         run = study / f"{source}_{target}_{method}_seed0"
         for domain, statistics in ((source, "source"), (target, "target")):
             flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose]
-            look([run / "model.pth"], data, *flags, "--save", str(kept / f"{source}_{target}_{statistics}.npz"))
+            look(run / "model.pth", kept / f"{source}_{target}_{statistics}.npz", data, *flags)
         for snapshot in sorted(run.glob("snapshots/*.pth")) if method == "uda" else []:
             flags = ["--domain", target, "--split", "train", "--limit", str(TRAIN_IMAGES)]
             flags += ["--purpose", "figures of problem 4: precision of the sure"]
-            look([snapshot], data, *flags, "--save", str(kept / f"{source}_{target}_{snapshot.stem}.npz"))
+            look(snapshot, kept / f"{source}_{target}_{snapshot.stem}.npz", data, *flags)
+
+
+def kept_result(path: Path) -> dict[str, np.ndarray]:
+    """What dlcv.evaluate saved."""
+    if not path.exists():
+        raise cli.UserError(f"{path} is not there: run this with --evaluate first")
+    return dict(np.load(path))
 
 
 def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
-    parts = [np.load(kept / f"{source}_{target}_{statistics}.npz") for statistics in ("source", "target")]
+    parts = [kept_result(kept / f"{source}_{target}_{statistics}.npz") for statistics in ("source", "target")]
     rows = [np.random.RandomState(0).permutation(len(part["labels"]))[:POINTS] for part in parts]
     features = np.concatenate([part["features"][row] for part, row in zip(parts, rows, strict=True)])
     labels = np.concatenate([part["labels"][row] for part, row in zip(parts, rows, strict=True)])
@@ -133,15 +143,15 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     threshold = read_checkpoint(run / "model.pth")["provenance"]["recipe"]["threshold"]
     when, share, precision, accuracy = [], [], [], []
-    for path in sorted(kept.glob(f"{source}_{target}_step_*.npz")):
-        result = np.load(path)
+    for snapshot in sorted(run.glob("snapshots/*.pth")):
+        result = kept_result(kept / f"{source}_{target}_{snapshot.stem}.npz")
         right_ones, sure = result["predictions"] == result["labels"], confidence_of(result["logits"]) >= threshold
-        when.append(int(path.stem.rsplit("_", 1)[1]))
+        when.append(int(snapshot.stem.removeprefix("step_")))
         share.append(sure.mean())
-        precision.append(right_ones[sure].mean())
+        precision.append(right_ones[sure].mean() if sure.any() else np.nan)
         accuracy.append(right_ones.mean())
     for values, label in (
-        (share, f"share of {len(result['labels'])} target-train images at {threshold} or surer"),
+        (share, f"share of {TRAIN_IMAGES} target-train images at {threshold} or surer"),
         (precision, "… right among those (by labels that training never saw)"),
         (accuracy, "right among all target-train images (likewise)"),
     ):
@@ -161,7 +171,7 @@ def confidence_of(logits: np.ndarray) -> np.ndarray:
 
 
 def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | None) -> None:
-    result = np.load(kept / f"{source}_{target}_target.npz")
+    result = kept_result(kept / f"{source}_{target}_target.npz")
     labels, predictions = result["labels"], result["predictions"]
     matrix = confusion_matrix(labels, predictions, labels=range(10), normalize="true")
     figure, axes = plt.subplots(figsize=(5.6, 5))
@@ -215,8 +225,6 @@ def main() -> None:
     kept = args.kept or Path("runs") / f"figures_{args.method}"
     if args.evaluate:
         evaluate(args.method, study, kept, args.data)
-    if not kept.is_dir():
-        raise cli.UserError(f"{kept} is not there: run this with --evaluate first")
     for source, target in PAIRS:
         draw_tsne(args.method, source, target, kept)
         if args.method == "dann":

@@ -117,6 +117,14 @@ def collect(studies: list[Path]) -> None:
                 | {"oracle_step": oracle[1] if oracle and statistics == "target" else ""}
                 | {"sha256": digest_of(path), "commit": provenance["commit"], "seconds": provenance["seconds"]}
             )
+    mixed: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
+        recipe = recipe_of(read_checkpoint(path)["provenance"])
+        what = path.parent.parent.name, recipe["mode"]
+        rest = {name: value for name, value in recipe.items() if name not in ("seed", "source", "target", "mode")}
+        if mixed.setdefault(what, rest) != rest:
+            differing = [name for name in rest if mixed[what].get(name) != rest[name]]
+            raise cli.UserError(f"{path} was trained with another recipe than its study: {', '.join(differing)} differ")
     if not lines:
         raise cli.UserError("there is no model.pth yet: run train/study_digits.py dann first")
     with atomic_path(RESULTS) as temporary, temporary.open("w", newline="") as file:

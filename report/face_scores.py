@@ -34,7 +34,8 @@ COLUMNS = (
     "date", "commit", "what", "sha256", "step", "features", "n", "against", "n_real",
     "frechet", "kernel", "kernel_std", "precision", "recall", "purpose",
 )  # fmt: skip
-SEED = 1
+SEED = 1  # of the generated faces
+NEAREST = 3  # neighbours in precision and recall
 
 
 @torch.inference_mode()
@@ -65,6 +66,8 @@ def main() -> None:
     args = parser.parse_args()
     if not args.checkpoints and not args.floor:
         raise cli.UsageError("give checkpoints, or --floor")
+    if args.n < NEAREST + 1:
+        raise cli.UsageError(f"--n {args.n}: precision and recall need at least {NEAREST + 1} images")
     if args.against == "test" and not args.purpose:
         raise cli.UsageError("--against test looks at the test faces: give a --purpose, it goes into the ledger")
     check_writable(args.scores)
@@ -73,6 +76,8 @@ def main() -> None:
     training, held_out = hold_out(len(train_images))
     real = train_images[held_out] if args.against == "held-out" else read_faces(args.data, "test")[1]
     kept = args.cache / f"{args.features}-{hashlib.sha256(real.numpy().tobytes()).hexdigest()[:16]}.npy"
+    if len(real) < NEAREST + 1:
+        raise cli.UserError(f"only {len(real)} real faces: precision and recall need at least {NEAREST + 1}")
     if not kept.exists():
         with atomic_path(kept) as temporary:
             np.save(temporary, metrics.extract(features, real, progress=True))
@@ -81,7 +86,7 @@ def main() -> None:
     def score(images: torch.Tensor, **values: object) -> None:
         found = metrics.extract(features, images, progress=True)
         kernel, deviation = metrics.kernel_distance(found, reference)
-        precision, recall = metrics.precision_recall(reference, found)
+        precision, recall = metrics.precision_recall(reference, found, NEAREST)
         numbers = {"frechet": metrics.frechet_distance(found, reference), "kernel": kernel, "kernel_std": deviation}
         numbers |= {"precision": precision, "recall": recall}
         row = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": current_commit(), **values}

@@ -4,7 +4,7 @@
     python report/face_scores.py runs/tutorial_dcgan/snapshots/*.pth
 
 Networks, initialisation, losses and loop as in pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html (no flips, no
-averaging, float32); only data loading is ours. Its generator has the layers of dlcv.models.gan.Generator.
+averaging, float32); data loading is ours, and the generator is dlcv.models.gan.Generator, whose last layer has a bias.
 """
 
 from dataclasses import asdict, dataclass

@@ -45,6 +45,9 @@ def test_weights_of_effective_numbers() -> None:
     expected = 1 / effective / (1 / effective).sum() * 4
     assert weights.dtype == torch.float32 and weights.sum().item() == pytest.approx(4, abs=1e-5)
     assert np.allclose(weights.numpy(), expected, atol=1e-6)
+    for bad in (([5, 6], 1.0), ([0, 6], 0.9), ([5, 6], -0.1)):
+        with pytest.raises(ValueError, match="beta must be"):
+            reweight(*bad)
     assert torch.allclose(reweight(counts, beta=0.0), torch.ones(4))  # all alike
     inverse = 1 / np.array(counts)
     assert np.allclose(reweight(counts, beta=1 - 1e-9).numpy(), inverse / inverse.sum() * 4, rtol=1e-3)

@@ -147,6 +147,14 @@ def test_broken_images_are_named(tmp_path: Path, kind: str) -> None:
         read_images(tmp_path, ["bad.png"])
 
 
+def test_a_file_cut_anywhere_is_named(tmp_path: Path) -> None:
+    good = (SAMPLES / list_images(SAMPLES)[0]).read_bytes()
+    for length in [*range(70), len(good) - 13, len(good) - 20]:
+        (tmp_path / "bad.png").write_bytes(good[:length])
+        with pytest.raises(UserError, match=r"bad\.png"):
+            read_images(tmp_path, ["bad.png"])
+
+
 def test_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     folder = tmp_path / "train"

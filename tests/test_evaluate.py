@@ -75,6 +75,8 @@ def test_a_part_of_the_images(checkpoint: Path, digits: Path, tmp_path: Path) ->
     a, b = np.load(tmp_path / "a.npz"), np.load(tmp_path / "b.npz")
     assert a["names"].tolist() == b["names"].tolist() == sorted(a["names"].tolist()) and len(a["names"]) == 7
     assert len(a["logits"]) == len(a["predictions"]) == 7
+    command = ["python3", "-m", "dlcv.evaluate", checkpoint, "--data", digits, "--domain", "usps", "--purpose", "part"]
+    assert_one_line(call(*command, "--limit", 7, "--ledger", tmp_path / "l.csv"), 2, "a test set is read whole")
     assert ",usps,train,target,7,part," in (tmp_path / "ledger.csv").read_text()
 
 

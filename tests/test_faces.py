@@ -41,5 +41,7 @@ def test_what_is_held_out_is_held_out() -> None:
     assert len(held_out) == 2_903 and len(training) == 24_194
     assert sorted([*training.tolist(), *held_out.tolist()]) == list(range(27_097))
     assert torch.equal(hold_out(27_097)[1], held_out)
+    with pytest.raises(UserError, match="at least two"):
+        hold_out(1)
     small_training, small = hold_out(36)
     assert len(small) == 4 and len(small_training) == 32

@@ -85,8 +85,8 @@ def test_diff_augment_is_alike_for_alike_draws_and_differentiable() -> None:
 
 def command(faces: Path, out: Path, *flags: object) -> list[str]:
     words = [
-        sys.executable, REPO / "train" / "train_gan.py", "--data", faces, "--steps", 4, "--batch-size", 4,
-        "--latent-dim", 6, "--width", 4, "--evaluate-every", 2, "--out", out, *flags,
+        sys.executable, REPO / "train" / "train_gan.py", "--data", faces, "--steps", 40, "--batch-size", 4,
+        "--latent-dim", 6, "--width", 4, "--evaluate-every", 20, "--out", out, *flags,
     ]  # fmt: skip
     return [str(word) for word in words]
 
@@ -101,9 +101,9 @@ def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
     provenance = read_checkpoint(trained / "model.pth")["provenance"]
-    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 4
+    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 40
     assert load_model(Generator, trained / "model.pth")(torch.randn(2, 6)).shape == (2, 3, 64, 64)
-    assert {path.name for path in trained.glob("samples_*.png")} == {"samples_000002.png", "samples_000004.png"}
+    assert {path.name for path in trained.glob("samples_*.png")} == {"samples_000020.png", "samples_000040.png"}
     line = (trained / "log.jsonl").read_text()
     assert "accuracy_real" in line and "accuracy_fake" in line
 
@@ -118,7 +118,7 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 4
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 40
     assert call(*command(faces, tmp_path, "--resume")).returncode == 0
     a, b = (read_checkpoint(folder / "model.pth")["weights"] for folder in (trained, tmp_path))
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -59,6 +59,8 @@ def test_failures_are_told(digits: Path, tmp_path: Path) -> None:
     assert_one_line(call("python3", script, "uda", "--pairs", "svhn_mnist"), 2, "unknown pairs: svhn_mnist")
     assert_one_line(call("python3", script, "uda", "list"), 2, "unrecognized arguments: list")
     assert_one_line(call("python3", script), 2, "method")
+    assert_one_line(call("python3", script, "uda", "--jobs", 0), 2, "--jobs 0")
+    assert_one_line(call("python3", script, "uda", "--modes", "dann"), 2, "only DANN's study")
 
 
 def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:

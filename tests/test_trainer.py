@@ -20,10 +20,10 @@ TRAIN_UDA = REPO / "train" / "train_uda.py"
 
 
 def command(digits: Path, out: Path, *more: object, script: Path = TRAIN) -> list[str]:
+    flags = ("--threshold", 0, "--warmup", 0) if script == TRAIN_UDA else ()  # the teacher's word counts at once
     words = [sys.executable, script, "--data", digits, "--source", "svhn", "--target", "usps", "--batch-size", 8]
-    return [
-        str(word) for word in (*words, "--width", 4, "--evaluate-every", 20, "--reverse-steps", 2, "--out", out, *more)
-    ]
+    words += ["--width", 4, "--evaluate-every", 20, "--reverse-steps", 2, "--out", out]
+    return [str(word) for word in (*words, *flags, *more)]
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:

@@ -104,10 +104,10 @@ def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
 
 def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
     """Stopped by a signal after its first save, continued, against the run that was never stopped."""
-    train(faces, tmp_path / "whole", "--steps", 6, "--evaluate-every", 2)
+    train(faces, tmp_path / "whole", "--steps", 40, "--evaluate-every", 20)
     command = [
-        sys.executable, REPO / "train" / "train_vae.py", "--data", faces, "--steps", 6, "--batch-size", 4,
-        "--latent-dim", 6, "--width", 4, "--evaluate-every", 2, "--out", tmp_path / "parts", "--save-seconds", 0.001,
+        sys.executable, REPO / "train" / "train_vae.py", "--data", faces, "--steps", 40, "--batch-size", 4,
+        "--latent-dim", 6, "--width", 4, "--evaluate-every", 20, "--out", tmp_path / "parts", "--save-seconds", 0.001,
     ]  # fmt: skip
     process = subprocess.Popen(
         [str(word) for word in command], env={"OMP_NUM_THREADS": "1"} | os.environ, stderr=subprocess.DEVNULL
@@ -117,8 +117,8 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 6
-    train(faces, tmp_path / "parts", "--steps", 6, "--evaluate-every", 2, "--resume")
+    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 40
+    train(faces, tmp_path / "parts", "--steps", 40, "--evaluate-every", 20, "--resume")
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -173,6 +173,18 @@ def test_same_pixels(trained: Path, batch_size: int, onednn: bool, threads: int)
 def test_values_that_are_not_finite_are_refused() -> None:
     with pytest.raises(FloatingPointError):
         sample_images(lambda z: z.new_full((len(z), 3, 4, 4), float("nan")), noise(0, 2, 3))
+
+
+def test_bad_values_are_refused(faces: Path, tmp_path: Path) -> None:
+    script = REPO / "train" / "train_vae.py"
+    for flags, message in (
+        (("--ema", 2), "--ema 2.0: must be between 0 and 1"),
+        (("--width", 1), "--width 1: must be at least 2"),
+        (("--kl-warmup", -1), "--kl-warmup"),
+        (("--weight-decay", -1), "--weight-decay"),
+        (("--batch-size", 1), "--batch-size 1"),
+    ):
+        assert_one_line(call("python3", script, "--data", faces, "--out", tmp_path / "o", *flags), 2, message)
 
 
 def test_stuck_training_is_told() -> None:

@@ -49,6 +49,10 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    if args.jobs < 1:
+        raise cli.UsageError(f"--jobs {args.jobs}: must be at least 1")
+    if args.modes and args.method == "uda":
+        raise cli.UsageError("--modes: only DANN's study has modes")
     study = args.out or Path("runs") / f"study_{args.method}"
     unknown = set(args.pairs or ()) - {f"{source}_{target}" for source, target in PAIRS}
     if unknown:

@@ -6,6 +6,7 @@ Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.
 watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
@@ -50,13 +51,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "width", "steps", "lr_g", "lr_d", "evaluate_every")
-        if self.batch_size < 2:
-            raise cli.UsageError(f"--batch-size {self.batch_size}: batch norm needs at least 2")
-        for name in ("beta1", "decay", "ema"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise cli.UsageError(f"--{name} {getattr(self, name)}: must be between 0 and 1")
-        if self.seed < 0:
-            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+        recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
+        recipe.require_between(self, 0, 0.999, "beta1")
+        recipe.require_between(self, 0, 1, "decay", "ema")
+        recipe.require_between(self, 0, math.inf, "seed")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory

@@ -59,14 +59,9 @@ class Recipe:
         if self.source == self.target:
             raise cli.UsageError(f"source and target are both {self.source}: give two domains")
         recipe.require_positive(self, "steps", "lr", "width", "evaluate_every", "reverse_steps")
-        for name in ("batch_size", "target_batch_size"):
-            if getattr(self, name) < 2:
-                raise cli.UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: batch norm needs at least 2")
-        for name in ("blend", "neighbours", "threshold", "teacher_decay", "warmup"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise cli.UsageError(f"--{name.replace('_', '-')} {getattr(self, name)}: must be between 0 and 1")
-        if self.seed < 0:
-            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+        recipe.require_between(self, 2, math.inf, "batch_size", "target_batch_size")  # batch norm needs two
+        recipe.require_between(self, 0, 1, "blend", "neighbours", "threshold", "teacher_decay", "warmup")
+        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "consistency", "source_end")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "teacher_decay": 0.97}  # a short run needs a short memory
@@ -83,6 +78,8 @@ def main() -> None:
     # Data.
     names, images = read_folder(split_folder(args.data, r.source, "train"))
     labels = read_labels(args.data, r.source, "train", names)
+    if len(images) < 10:
+        raise cli.UserError(f"{len(images)} source images: a tenth is held out, so at least ten are needed")
     held_out = min(2_000, len(images) // 10)  # for validation; the same images for every seed
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     validation, training = order[:held_out], order[held_out:]

@@ -28,7 +28,7 @@ except ModuleNotFoundError as error:
 class Recipe:
     latent_dim: int = 256  # components of the latent vector
     width: int = 40  # channels of the network: see VAEConfig
-    layers: Literal["residual", "plain"] = "residual"  # plain: five strided convolutions each way, the baseline
+    layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
     kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
     kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
     steps: int = 12_000  # of the whole training
@@ -41,13 +41,10 @@ class Recipe:
     bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "steps", "lr", "evaluate_every")
-        if self.batch_size < 2:
-            raise cli.UsageError(f"--batch-size {self.batch_size}: batch norm needs at least 2")
-        if self.kl_weight < 0:
-            raise cli.UsageError(f"--kl-weight {self.kl_weight}: must not be negative")
-        if self.seed < 0:
-            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+        recipe.require_positive(self, "latent_dim", "steps", "lr", "evaluate_every")
+        recipe.require_between(self, 2, math.inf, "batch_size", "width")  # batch norm needs two, the last layers half
+        recipe.require_between(self, 0, 1, "kl_warmup", "ema")
+        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "kl_weight")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory

@@ -87,7 +87,7 @@ def read_manifest(path: Path) -> dict[str, str]:
 
 @functools.cache
 def current_commit() -> str:
-    """The commit of the code around this file, "+" if src, train or inference were changed since, or "unknown".
+    """The commit of the code around this file, "+" if code was changed since, or "unknown".
 
     Asked once a process: call it early, and what is recorded is the code that ran.
     """
@@ -95,7 +95,8 @@ def current_commit() -> str:
     git = ["git", "-C", str(root)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "src", "train", "inference"], check=False)
+        code = ("src", "train", "inference", ":(glob)report/*.py")
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + ("+" if changed.returncode else "")

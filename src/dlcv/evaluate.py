@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--save", type=Path, help="one npz with names, labels, predictions, features, logits (.npz)")
     parser.add_argument("--ledger", type=Path, default=LEDGER)
     args = parser.parse_args()
-    if args.limit is not None and args.limit < 1:
-        raise cli.UsageError(f"--limit {args.limit}: must be at least 1")
+    if args.limit is not None and (args.limit < 1 or args.split == "test"):
+        raise cli.UsageError(f"--limit {args.limit}: at least 1, and for --split train only: a test set is read whole")
     if args.save is not None and len(args.checkpoints) > 1:
         raise cli.UsageError("--save takes one checkpoint at a time")
     if args.save is not None:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import inspect
+import math
 import re
 import sys
 import typing
@@ -51,6 +52,15 @@ def require_positive(recipe: object, *names: str) -> None:
         value = getattr(recipe, name)
         if not value > 0:
             raise UsageError(f"--{name.replace('_', '-')} {value}: must be above 0")
+
+
+def require_between(recipe: object, low: float, high: float, *names: str) -> None:
+    """Raises UsageError for the first of the named fields that is not in [low, high]."""
+    for name in names:
+        value = getattr(recipe, name)
+        if not low <= value <= high:
+            wanted = f"must be between {low:g} and {high:g}" if math.isfinite(high) else f"must be at least {low:g}"
+            raise UsageError(f"--{name.replace('_', '-')} {value}: {wanted}")
 
 
 def _field_comments(cls: type) -> dict[str, str]:

@@ -29,8 +29,10 @@ def read_faces(data: Path | None, split: str) -> tuple[list[str], torch.Tensor]:
 def hold_out(count: int, held_out: int = HELD_OUT) -> tuple[torch.Tensor, torch.Tensor]:
     """Row numbers of `count` training faces: (for training, held out). The same for every model and seed.
 
-    At most a tenth is held out, so that small folders keep something to train on.
+    At most a ninth is held out, so that small folders keep something to train on. Raises UserError for fewer than two.
     """
+    if count < 2:
+        raise UserError(f"{count} training faces: one is held out, so at least two are needed")
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     held_out = min(held_out, max(1, count // 9))
     return order[held_out:].sort().values, order[:held_out].sort().values

@@ -79,7 +79,9 @@ class _PlainPngs:
 
     def add(self, index: int, data: bytes) -> bool:
         """Takes the file for images[index], or returns False: not plain or not sound, which Pillow tells apart."""
-        if data[:24] != self.start or data[24] != 8 or data[25] not in self.waiting or data[26:29] != b"\0\0\0":
+        if len(data) < 33 or data[:24] != self.start:
+            return False
+        if data[24] != 8 or data[25] not in self.waiting or data[26:29] != b"\0\0\0":
             return False
         stream, position = b"", 33
         while (kind := data[position + 4 : position + 8]) != b"IEND":

@@ -13,7 +13,7 @@ from torch import nn
 class VAEConfig:
     latent_dim: int = 256
     width: int = 40  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
-    layers: Literal["residual", "plain"] = "residual"  # plain: five strided convolutions each way, as in DCGAN
+    layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
 
 
 class Residual(nn.Module):

@@ -15,12 +15,17 @@ def reweight(cls_num_list, beta=0.9999):
     cls_num_list: images of each class. beta 0 weighs all alike; beta towards 1 weighs by 1 / n.
     """
     counts = torch.as_tensor(cls_num_list, dtype=torch.float64)
+    if not 0 <= beta < 1 or (counts < 1).any():
+        raise ValueError("beta must be in [0, 1), and every class must have an image")
     weights = (1 - beta) / (1 - torch.as_tensor(beta, dtype=torch.float64) ** counts)
     return (weights / weights.sum() * len(counts)).float()
 
 
 class FocalLoss(nn.Module):
-    """mean over images of weight[y] (1 - p_y)^gamma (-log p_y), p the softmax; gamma 0 is (weighted) cross entropy."""
+    """weight[y] (1 - p_y)^gamma (-log p_y), p the softmax, averaged over the N images.
+
+    Without weights, gamma 0 is cross entropy. Weighted, the sum is divided by N, not by the sum of the weights.
+    """
 
     def __init__(self, weight=None, gamma=0.0):
         super().__init__()
