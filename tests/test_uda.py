@@ -192,7 +192,7 @@ def reference(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--consistency", 0), ("--blend", 0), ("--neighbours", 0), ("--no-alignment",), ("--no-colour",),
+        ("--consistency", 0), ("--blend", 0), ("--neighbours", 0), ("--no-colour",),
         ("--no-domain-norm",), ("--no-instance-norm",), ("--source-end", 1), ("--teacher-decay", 0),
     ],
 )  # fmt: skip
@@ -201,6 +201,13 @@ def test_every_ingredient_has_a_part(
 ) -> None:
     without = read_checkpoint(train(digits, tmp_path / "run", *flags) / "model.pth")["weights"]
     assert any(not torch.equal(reference[name], without[name]) for name in reference)
+
+
+def test_alignment_has_a_part(digits: Path, tmp_path: Path) -> None:
+    """It takes some steps until the running mean of the predictions is uneven."""
+    a = read_checkpoint(train(digits, tmp_path / "a", "--steps", 25) / "model.pth")["weights"]
+    b = read_checkpoint(train(digits, tmp_path / "b", "--steps", 25, "--no-alignment") / "model.pth")["weights"]
+    assert any(not torch.equal(a[name], b[name]) for name in a)
 
 
 def test_bad_values_are_refused(digits: Path, tmp_path: Path) -> None:
