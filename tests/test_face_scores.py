@@ -1,0 +1,79 @@
+"""report/face_scores.py on tiny data, with a cheap stand-in for the feature network."""
+
+import csv
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO
+
+from dlcv.checkpoint import save_checkpoint
+from dlcv.cli import UsageError
+from dlcv.models.gan import Generator, GeneratorConfig
+from dlcv.models.vae import VAE, VAEConfig
+
+
+@pytest.fixture
+def scores(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("face_scores", REPO / "report" / "face_scores.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    means = lambda images: images.float().mean((2, 3)) / 255  # noqa: E731 - three features: the mean colour
+    monkeypatch.setattr(module.metrics, "efficientnet_lite0", lambda: means)
+    return module
+
+
+def run(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr("sys.argv", ["face_scores.py", *map(str, words)])
+    module.main()
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_are_appended_with_what_they_rest_on(
+    scores: ModuleType, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 7})
+    save_checkpoint(tmp_path / "vae.pth", VAE(VAEConfig(6, 4)).eval(), {"step": 8})
+    common = ["--data", faces, "--scores", tmp_path / "s.csv", "--cache", tmp_path / "cache", "--n", 9]
+    run(scores, monkeypatch, "--floor", tmp_path / "gan.pth", tmp_path / "vae.pth", *common)
+    real, gan, vae = rows(tmp_path / "s.csv")
+    assert (gan["step"], vae["step"], real["what"]) == ("7", "8", "real training faces")
+    assert gan["n"] == "9" and gan["n_real"] == "4" and gan["against"] == "held-out" and len(gan["sha256"]) == 12
+    assert float(real["frechet"]) < float(gan["frechet"])  # an untrained generator is grey, the real ones are not
+    assert 0 <= float(gan["precision"]) <= 1 and 0 <= float(real["recall"]) <= 1
+
+    # The test faces: another reference, the purpose in the ledger, the old lines kept.
+    run(scores, monkeypatch, tmp_path / "gan.pth", *common, "--against", "test", "--purpose", "final")
+    last = rows(tmp_path / "s.csv")[3]
+    assert (last["against"], last["n_real"], last["purpose"]) == ("test", "9", "final")
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    kept = np.load(next((tmp_path / "cache").iterdir()))
+    assert kept.shape[1] == 3
+
+
+def test_bad_use_is_told_before_anything_is_computed(
+    scores: ModuleType, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    common = ["--data", faces, "--scores", tmp_path / "s.csv", "--cache", tmp_path / "cache"]
+    for words, message in (
+        ([], "give checkpoints"),
+        (["x.pth", "--against", "test"], "give a --purpose"),
+        (["--floor", "--n", 3], "at least 4 images"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            run(scores, monkeypatch, *words, *common)
+    assert not (tmp_path / "s.csv").exists() and not (tmp_path / "cache").exists()
+
+
+def test_the_same_checkpoint_gives_the_same_faces(scores: ModuleType, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 1})
+    a, b = (scores.generate(tmp_path / "gan.pth", 5)[0] for _ in range(2))
+    assert a.shape == (5, 3, 64, 64) and a.dtype == torch.uint8 and torch.equal(a, b)
