@@ -94,9 +94,15 @@ def collect(studies: list[Path]) -> None:
     """One line a run and kind of batch-norm statistics, from the checkpoints' provenance and the ledger."""
     reads = read_ledger()
     lines: list[dict[str, object]] = []
+    recipes: dict[tuple[str, str], dict[str, Any]] = {}  # of each study and mode
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
         provenance = read_checkpoint(path)["provenance"]
         recipe, data, metrics = recipe_of(provenance), provenance["data"], provenance["metrics"]
+        rest = {name: value for name, value in recipe.items() if name not in ("seed", "source", "target", "mode")}
+        first = recipes.setdefault((path.parent.parent.name, recipe["mode"]), rest)
+        if first != rest:
+            differing = [name for name in rest if first.get(name) != rest[name]]
+            raise cli.UserError(f"{path} was trained with another recipe than its study: {', '.join(differing)} differ")
         snapshots = [
             (float(read["accuracy"]), int(snapshot.stem.removeprefix("step_")))
             for snapshot in sorted(path.parent.glob("snapshots/*.pth"))
@@ -117,14 +123,6 @@ def collect(studies: list[Path]) -> None:
                 | {"oracle_step": oracle[1] if oracle and statistics == "target" else ""}
                 | {"sha256": digest_of(path), "commit": provenance["commit"], "seconds": provenance["seconds"]}
             )
-    mixed: dict[tuple[str, str], dict[str, Any]] = {}
-    for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
-        recipe = recipe_of(read_checkpoint(path)["provenance"])
-        what = path.parent.parent.name, recipe["mode"]
-        rest = {name: value for name, value in recipe.items() if name not in ("seed", "source", "target", "mode")}
-        if mixed.setdefault(what, rest) != rest:
-            differing = [name for name in rest if mixed[what].get(name) != rest[name]]
-            raise cli.UserError(f"{path} was trained with another recipe than its study: {', '.join(differing)} differ")
     if not lines:
         raise cli.UserError("there is no model.pth yet: run train/study_digits.py dann first")
     with atomic_path(RESULTS) as temporary, temporary.open("w", newline="") as file:

@@ -9,10 +9,7 @@ official weights. n generated images, seed 1 (never the seed of the pictures tha
 """
 
 import argparse
-import csv
 import hashlib
-import io
-from datetime import UTC, datetime
 from pathlib import Path
 
 try:
@@ -20,8 +17,9 @@ try:
     import torch
 
     from dlcv import cli, metrics, repro
-    from dlcv.checkpoint import current_commit, model_from, read_checkpoint
+    from dlcv.checkpoint import model_from, read_checkpoint
     from dlcv.data.faces import hold_out, read_faces
+    from dlcv.evaluate import append_to_ledger
     from dlcv.files import atomic_path, check_writable
     from dlcv.images import to_uint8
     from dlcv.models.gan import Generator
@@ -89,16 +87,9 @@ def main() -> None:
         precision, recall = metrics.precision_recall(reference, found, NEAREST)
         numbers = {"frechet": metrics.frechet_distance(found, reference), "kernel": kernel, "kernel_std": deviation}
         numbers |= {"precision": precision, "recall": recall}
-        row = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": current_commit(), **values}
-        row |= {"features": args.features, "n": len(images), "against": args.against, "n_real": len(real)}
-        row |= {name: f"{value:.5f}" for name, value in numbers.items()} | {"purpose": args.purpose}
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        if not args.scores.exists():
-            writer.writeheader()
-        writer.writerow(row)
-        with args.scores.open("a", encoding="utf-8", newline="") as file:
-            file.write(text.getvalue())
+        values |= {"features": args.features, "n": len(images), "against": args.against, "n_real": len(real)}
+        values |= {name: f"{value:.5f}" for name, value in numbers.items()} | {"purpose": args.purpose}
+        append_to_ledger(args.scores, COLUMNS, **values)
         print(f"{values['what']}: " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items()), flush=True)
 
     if args.floor:

@@ -9,6 +9,7 @@ answers stands there.
 import csv
 import hashlib
 import io
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,11 +98,11 @@ def features_and_logits(model: DANN | UDA, images: torch.Tensor) -> tuple[np.nda
     return torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy()
 
 
-def append_to_ledger(ledger: Path, **values: object) -> None:
-    """Appends one line in a single write; creates the file with its header."""
+def append_to_ledger(ledger: Path, columns: Sequence[str] = COLUMNS, **values: object) -> None:
+    """Appends one line, date and commit added, in a single write; creates the file with its header."""
     row = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": current_commit(), **values}
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     if not ledger.exists():
         writer.writeheader()
     writer.writerow(row)
