@@ -3,36 +3,18 @@
 sample_gan.py [--checkpoint FILE] OUT        # OUT ends in .png or .jpg
 """
 
-import argparse
 import sys
-from pathlib import Path
 
 try:
-    from dlcv import cli, repro
-    from dlcv.checkpoint import load_model
-    from dlcv.images import check_image_path, make_grid, save_image
+    from dlcv import cli
     from dlcv.models.gan import Generator
-    from dlcv.sampling import sample_images
+    from dlcv.sampling import sample_command
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
 
-CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "gan.pth"
-SEED = 0  # of the noise; fixed before any picture was looked at
-
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prog", default="sample_gan.py", help=argparse.SUPPRESS)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("out", nargs="*", metavar="OUT")
-    args = parser.parse_args()
-    if len(args.out) != 1:
-        raise cli.UsageError(f"expected 1 argument, got {len(args.out)}; usage: {args.prog} OUT.png")
-    out = Path(args.out[0])
-    check_image_path(out)  # before the work, not after it
-    model = load_model(Generator, args.checkpoint).double()
-    noise = repro.noise(SEED, 32, model.config.latent_dim)
-    save_image(out, make_grid(sample_images(model, noise), 8))
+    sample_command(Generator, "gan", lambda model, z: model(z), __doc__)
 
 
 if __name__ == "__main__":
