@@ -13,12 +13,10 @@ import sys
 from pathlib import Path
 
 try:
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import numpy as np
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+    from plotting import FIGURES, save
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
@@ -26,24 +24,15 @@ try:
     from dlcv import cli
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.digits import PAIRS, read_images, split_folder
-    from dlcv.files import atomic_path
     from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-FIGURES = Path(__file__).resolve().parent / "figures"
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
 TITLES = {"dann": "DANN", "uda": "Improved"}
 PROBLEMS = {"dann": 3, "uda": 4}
 TRAIN_IMAGES = 3_000  # of target train, in the curves of the sure
 POINTS = 1_000  # test images of each domain in a t-SNE figure
-
-
-def save(figure: plt.Figure, name: str) -> None:
-    with atomic_path(FIGURES / name) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
-    plt.close(figure)
-    print(FIGURES / name)
 
 
 def look(checkpoint: Path, save: Path, data: Path | None, *flags: str) -> None:
@@ -95,14 +84,14 @@ def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
         )
     axes.legend(title="digit", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
     axes.set(title=title, xticks=[], yticks=[])
-    save(figure, f"{method}_tsne_{source}_{target}_class.png")
+    save(figure, FIGURES / f"{method}_tsne_{source}_{target}_class.png")
 
     figure, axes = plt.subplots(figsize=(6.4, 6))
     for name, colour, mine in ((NAMES[source], "tab:blue", ~is_target), (NAMES[target], "tab:red", is_target)):
         axes.scatter(points[mine, 0], points[mine, 1], s=6, color=colour, alpha=0.6, label=name, linewidths=0)
     axes.legend(title="domain", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
     axes.set(title=title, xticks=[], yticks=[])
-    save(figure, f"{method}_tsne_{source}_{target}_domain.png")
+    save(figure, FIGURES / f"{method}_tsne_{source}_{target}_domain.png")
 
 
 def draw_dann_curves(source: str, target: str, study: Path) -> None:
@@ -129,7 +118,7 @@ def draw_dann_curves(source: str, target: str, study: Path) -> None:
         axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
-    save(figure, f"dann_curves_{source}_{target}.png")
+    save(figure, FIGURES / f"dann_curves_{source}_{target}.png")
 
 
 def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
@@ -161,7 +150,7 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
         axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Improved {NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
-    save(figure, f"uda_curves_{source}_{target}.png")
+    save(figure, FIGURES / f"uda_curves_{source}_{target}.png")
 
 
 def confidence_of(logits: np.ndarray) -> np.ndarray:
@@ -192,7 +181,7 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
         ylabel="true",
         title=f"{title}\nrows: % of each true digit",
     )
-    save(figure, f"{method}_confusion_{source}_{target}.png")
+    save(figure, FIGURES / f"{method}_confusion_{source}_{target}.png")
 
     confidence = confidence_of(result["logits"])
     wrong = np.flatnonzero(predictions != labels)
@@ -210,7 +199,7 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
         f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}: the 20 most confident mistakes (true as predicted)",
         y=1.04,
     )
-    save(figure, f"{method}_worst_{source}_{target}.png")
+    save(figure, FIGURES / f"{method}_worst_{source}_{target}.png")
 
 
 def main() -> None:

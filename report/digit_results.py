@@ -18,11 +18,9 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import numpy as np
+    from plotting import FIGURES, save
     from scipy.stats import spearmanr
 
     from dlcv import cli
@@ -33,7 +31,6 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-FIGURES = Path(__file__).resolve().parent / "figures"
 STUDIES = ("study_dann", "study_uda")
 RESULTS = DOCS / "results" / "digit_runs.csv"
 LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
@@ -242,9 +239,7 @@ def draw_scatter(name: str, modes: dict[str, str]) -> None:
     grid[0].set_ylabel("target test accuracy, %")
     shown = {"dann": "o DANN", "source": "x strength 0", "uda": "o improved"}
     grid[0].legend(fontsize=8, title=", ".join(shown[mode] for mode in modes), title_fontsize=8)
-    with atomic_path(FIGURES / name) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight")
-    plt.close(figure)
+    save(figure, FIGURES / name)
 
 
 def tables() -> dict[str, str]:

@@ -14,8 +14,9 @@ from dlcv.files import write_text
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> ModuleType:
+def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script as a module, whose documents and figures lie in tmp_path."""
+    monkeypatch.syspath_prepend(REPO / "report")
     spec = importlib.util.spec_from_file_location("digit_results", REPO / "report" / "digit_results.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

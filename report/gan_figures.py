@@ -1,0 +1,124 @@
+"""Problem 2's figures: architecture, curves, samples, VAE beside GAN, interpolations, nearest training faces.
+
+python report/gan_figures.py          # from checkpoints/gan.pth, vae.pth and runs/gan_seed0/log.jsonl
+"""
+
+import argparse
+from pathlib import Path
+
+try:
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import torch
+    from plotting import FIGURES, draw_faces, draw_text, save
+
+    from dlcv import cli, metrics
+    from dlcv.checkpoint import load_model, read_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.files import atomic_path
+    from dlcv.images import make_grid, save_image
+    from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator
+    from dlcv.models.vae import VAE
+    from dlcv.repro import noise
+    from dlcv.sampling import CHECKPOINTS, SEED, sample_images
+    from dlcv.trainer import read_log
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+NEAREST_OF = 8  # generated faces whose nearest training faces are shown
+
+
+def draw_curves(log: Path, path: Path) -> None:
+    lines = [line for line in read_log(log) if "loss_d" in line]
+    steps = [line["step"] for line in lines]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
+    for axes, key, label in (
+        (left, "loss_d", "discriminator"),
+        (left, "loss_g", "generator"),
+        (right, "accuracy_real", "real faces judged real"),
+        (right, "accuracy_fake", "generated faces judged generated"),
+    ):
+        values = np.array([line[key] for line in lines])
+        colour = axes.plot(steps, values, alpha=0.25, linewidth=0.8)[0].get_color()
+        window = max(1, len(values) // 50)
+        smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
+        axes.plot(steps[window - 1 :], smooth, color=colour, label=label)
+    left.set(xlabel="step", ylabel="hinge loss")
+    right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
+    for axes in (left, right):
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def draw_side_by_side(vae: np.ndarray, gan: np.ndarray, path: Path) -> None:
+    """The first 16 samples of each."""
+    figure, grid = plt.subplots(1, 2, figsize=(9, 4.8))
+    for axes, images, title in zip(grid, (vae, gan), ("VAE", "GAN"), strict=True):
+        axes.imshow(make_grid(images[:16], 4))
+        axes.set_title(title)
+        axes.axis("off")
+    figure.subplots_adjust(wspace=0.05)
+    save(figure, path)
+
+
+def draw_interpolations(model: Generator, path: Path) -> None:
+    """Great circles between pairs of latents: a straight line would pass latents shorter than any that training saw."""
+    z = noise(SEED, 8, model.config.latent_dim)
+    rows = []
+    for a, b in zip(z[0::2], z[1::2], strict=True):
+        angle = torch.acos(a @ b / (a.norm() * b.norm()))
+        shares = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
+        line = (torch.sin((1 - shares) * angle) * a + torch.sin(shares * angle) * b) / torch.sin(angle)
+        rows.append(sample_images(model, line))
+    draw_faces(rows, path)
+
+
+def features_of(images: torch.Tensor, kept: Path) -> torch.Tensor:
+    """EfficientNet-Lite0 features (N, 1280) of the training faces, kept for the next time."""
+    if not kept.exists():
+        with atomic_path(kept) as temporary:
+            np.save(temporary, metrics.extract(metrics.efficientnet_lite0(), images, progress=True))
+    return torch.from_numpy(np.load(kept))
+
+
+def draw_nearest(generated: np.ndarray, training: torch.Tensor, kept: Path, path: Path) -> None:
+    """Each generated face above the training faces that are nearest in pixels and in features."""
+    fake = torch.from_numpy(generated).permute(0, 3, 1, 2)
+    pixels = torch.cdist(fake.flatten(1).float(), training.flatten(1).float()).argmin(1)
+    found = torch.from_numpy(metrics.extract(metrics.efficientnet_lite0(), fake))
+    features = torch.cdist(found, features_of(training, kept)).argmin(1)
+    rows = [generated, *(training[rows].permute(0, 2, 3, 1).numpy() for rows in (pixels, features))]
+    draw_faces(
+        rows, path, row_titles=["generated", "nearest training\nface, pixels", "nearest training\nface, features"]
+    )
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "gan.pth")
+    parser.add_argument("--vae", type=Path, default=CHECKPOINTS / "vae.pth")
+    parser.add_argument("--log", type=Path, default=Path("runs/gan_seed0/log.jsonl"))
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--cache", type=Path, default=Path("runs/face_features"), help="features of the training faces")
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    if not args.log.exists():
+        raise cli.UserError(f"{args.log} is not there: train first (python train/train_gan.py), or give --log")
+    recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
+    model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
+    discriminator = Discriminator(DiscriminatorConfig(recipe["width"]))
+    draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
+    draw_curves(args.log, args.out / "gan_curves.png")
+    samples = sample_images(model, noise(SEED, 32, model.config.latent_dim))
+    save_image(args.out / "fig2_2.png", make_grid(samples, 8))  # as hw3_p2.sh writes it
+    others = sample_images(lambda z: vae.sample(z) * 2 - 1, noise(SEED, 32, vae.config.latent_dim))
+    draw_side_by_side(others, samples, args.out / "fig2_4.png")
+    draw_interpolations(model, args.out / "gan_interpolations.png")
+    _, images = read_faces(args.data, "train")
+    training, _ = hold_out(len(images))
+    draw_nearest(samples[:NEAREST_OF], images[training], args.cache / "training.npy", args.out / "gan_nearest.png")
+
+
+if __name__ == "__main__":
+    cli.run(main, "gan_figures.py")

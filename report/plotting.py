@@ -1,0 +1,62 @@
+"""What the report's figures share: where they lie, how they are written, text and rows of faces as pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+
+from dlcv.files import atomic_path
+
+FIGURES = Path(__file__).resolve().parent / "figures"
+
+
+def save(figure: plt.Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole or not at all, without the library's version in it; closes it."""
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+    print(path)
+
+
+def draw_text(columns: Sequence[str], path: Path) -> None:
+    """Columns of text, as print() shows it, side by side in one readable picture."""
+    lines = max(column.count("\n") + 1 for column in columns)
+    widths = [max(len(line) for line in column.splitlines()) + 3 for column in columns]
+    figure = plt.figure(figsize=(sum(widths) * 0.072, lines * 0.15))
+    for column, left in zip(columns, np.cumsum([0, *widths[:-1]]), strict=True):
+        figure.text(left / sum(widths), 1, column, family="monospace", fontsize=8, va="top")
+    save(figure, path)
+
+
+def draw_faces(
+    rows: Sequence[np.ndarray],
+    path: Path,
+    *,
+    row_titles: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    titled_row: int = 0,
+    suptitle: str = "",
+) -> None:
+    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and one above each image of `titled_row`."""
+    columns = max(len(row) for row in rows)
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(columns * 1.05, len(rows) * (1.25 if titles else 1.05)), squeeze=False
+    )
+    for index, row in enumerate(rows):
+        for axes, picture in zip(grid[index], row, strict=False):
+            axes.imshow(picture)
+        if row_titles:
+            grid[index, 0].text(-0.08, 0.5, row_titles[index], transform=grid[index, 0].transAxes,
+                                ha="right", va="center", fontsize=9)  # fmt: skip
+    for axes, title in zip(grid[titled_row], titles, strict=False):
+        axes.set_title(title, fontsize=9)
+    for axes in grid.flat:
+        axes.axis("off")
+    figure.subplots_adjust(wspace=0.04, hspace=0.25 if titles else 0.04)
+    if suptitle:
+        figure.suptitle(suptitle, fontsize=10, y=0.98 if len(rows) > 2 else 1.05)
+    save(figure, path)

@@ -1,0 +1,142 @@
+"""Problem 1's figures: architecture, curves, reconstructions, samples, t-SNE, attribute directions, interpolations.
+
+    python report/vae_figures.py          # from checkpoints/vae.pth and runs/vae_seed0/log.jsonl
+
+Test faces and their attributes are shown, never used for choosing. The ten faces of table 1_3 and those that are
+edited are drawn with seed 0.
+"""
+
+import argparse
+from pathlib import Path
+
+try:
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import torch
+    from plotting import FIGURES, draw_faces, draw_text, save
+    from sklearn.linear_model import LinearRegression
+    from sklearn.manifold import TSNE
+
+    from dlcv import cli
+    from dlcv.checkpoint import load_model
+    from dlcv.data.faces import hold_out, read_attributes, read_faces
+    from dlcv.images import make_grid, save_image, to_float, to_uint8
+    from dlcv.models.vae import VAE
+    from dlcv.repro import noise
+    from dlcv.sampling import CHECKPOINTS, SEED, sample_images
+    from dlcv.trainer import read_log
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+ATTRIBUTES = {"Male": "gender", "Smiling": "smile", "Blond_Hair": "blond hair"}
+SHOWN = 10  # test faces in table 1_3
+STRENGTHS = np.linspace(-1.5, 1.5, 7)  # multiples of the difference between having an attribute and not
+
+
+@torch.inference_mode()
+def encode(model: VAE, images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, 3, 64, 64) -> posterior means (N, Z)."""
+    return torch.cat([model.encode(to_float(batch))[0] for batch in images.split(100)])
+
+
+@torch.inference_mode()
+def decode(model: VAE, z: torch.Tensor) -> torch.Tensor:
+    """Latents (N, Z) -> images (N, 3, 64, 64) in [0, 1]."""
+    return torch.cat([model.decode(batch) for batch in z.split(100)])
+
+
+def pictures(images: torch.Tensor) -> np.ndarray:
+    """(N, 3, H, W), uint8 or in [0, 1], -> uint8 (N, H, W, 3)."""
+    images = images if images.dtype == torch.uint8 else to_uint8(images * 2 - 1)
+    return images.permute(0, 2, 3, 1).numpy()
+
+
+def draw_curves(log: Path, path: Path) -> None:
+    lines = read_log(log)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
+    for axes, name, label in ((left, "mse", "squared error, pixel mean"), (right, "kl", "KL divergence, nats")):
+        for key, colour, what in ((name, "tab:blue", "training"), (f"held_out_{name}", "tab:red", "held-out faces")):
+            some = [line for line in lines if key in line]
+            axes.plot([line["step"] for line in some], [line[key] for line in some], color=colour, label=what)
+        axes.set(xlabel="step", ylabel=label, title="reconstruction" if name == "mse" else "KL divergence")
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    left.set_yscale("log")
+    save(figure, path)
+
+
+def draw_reconstructions(model: VAE, images: torch.Tensor, rows: np.ndarray, names: list[str], path: Path) -> None:
+    shown = images[rows]
+    recon = decode(model, encode(model, shown))
+    errors = (recon - to_float(shown)).square().mean((1, 2, 3))
+    draw_faces(
+        [pictures(shown), pictures(recon)],
+        path,
+        row_titles=["test face", "reconstruction"],
+        titles=[f"{names[row].removesuffix('.png')}\nMSE {error:.4f}" for row, error in zip(rows, errors, strict=True)],
+    )
+
+
+def draw_tsne(z: torch.Tensor, attributes: np.ndarray, path: Path) -> None:
+    points = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(z.numpy())
+    figure, grid = plt.subplots(1, 3, figsize=(15, 4.8))
+    for axes, name, has in zip(grid, ATTRIBUTES, attributes.T, strict=True):
+        for mine, colour, label in ((~has, "tab:blue", f"not {name}"), (has, "tab:orange", name)):
+            axes.scatter(*points[mine].T, s=5, color=colour, alpha=0.7, linewidths=0, label=f"{label} ({mine.sum()})")
+        axes.legend(markerscale=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
+        axes.set(title=name, xticks=[], yticks=[])
+    figure.suptitle(f"t-SNE of the latents (posterior means) of {len(points)} test faces")
+    save(figure, path)
+
+
+def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, path: Path) -> None:
+    """Two faces edited along each attribute's direction."""
+    rows, titles = [], []
+    for name, direction in zip(ATTRIBUTES.values(), directions, strict=True):
+        for index in range(2):
+            steps = torch.from_numpy(STRENGTHS[:, None] * direction).float()
+            rows.append(pictures(decode(model, z[index] + steps)))
+            titles.append(name)
+    draw_faces(rows, path, row_titles=titles, titles=[f"{value:+.1f}" for value in STRENGTHS])
+
+
+def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
+    """Straight lines between pairs of faces."""
+    shares = torch.linspace(0, 1, 9)[:, None]
+    pairs = zip(z[0::2], z[1::2], strict=True)
+    draw_faces([pictures(decode(model, (1 - shares) * a + shares * b)) for a, b in pairs], path)
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth")
+    parser.add_argument("--log", type=Path, default=Path("runs/vae_seed0/log.jsonl"))
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    if not args.log.exists():
+        raise cli.UserError(f"{args.log} is not there: train first (python train/train_vae.py), or give --log")
+    model = load_model(VAE, args.checkpoint)
+    draw_text([f"encoder: {model.encoder}", f"decoder: {model.decoder}"], args.out / "fig1_1.png")
+    draw_curves(args.log, args.out / "fig1_2.png")
+
+    names, images = read_faces(args.data, "test")
+    order = np.random.RandomState(0).permutation(len(images))
+    draw_reconstructions(model, images, order[:SHOWN], names, args.out / "table1_3.png")
+    in_float64 = load_model(VAE, args.checkpoint).double()
+    samples = sample_images(lambda z: in_float64.sample(z) * 2 - 1, noise(SEED, 32, model.config.latent_dim))
+    save_image(args.out / "fig1_4.png", make_grid(samples, 8))  # as hw3_p1.sh writes it
+
+    z = encode(model, images)
+    draw_tsne(z, read_attributes(args.data, "test", names, list(ATTRIBUTES)).numpy(), args.out / "fig1_5.png")
+    # One regression on all attributes: a direction then changes its attribute, and not what usually goes with it.
+    train_names, train_images = read_faces(args.data, "train")
+    training, _ = hold_out(len(train_images))
+    has = read_attributes(args.data, "train", [train_names[row] for row in training], list(ATTRIBUTES)).numpy()
+    directions = LinearRegression().fit(has, encode(model, train_images[training]).numpy()).coef_.T
+    draw_directions(model, directions, z[order[:2]], args.out / "vae_directions.png")
+    draw_interpolations(model, z[order[:8]], args.out / "vae_interpolations.png")
+
+
+if __name__ == "__main__":
+    cli.run(main, "vae_figures.py")
