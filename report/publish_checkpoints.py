@@ -1,5 +1,6 @@
-"""Copies a study's seed-0 models into checkpoints/ and writes MANIFEST.
+"""Copies models into checkpoints/ and writes MANIFEST: those that are named, or a study's of seed 0.
 
+python report/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
 python report/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
 
@@ -9,7 +10,7 @@ from pathlib import Path
 
 try:
     from dlcv import cli
-    from dlcv.checkpoint import read_manifest
+    from dlcv.checkpoint import read_checkpoint, read_manifest
     from dlcv.files import write_bytes, write_text
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -19,20 +20,28 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", type=Path, default=Path("runs/study_dann"))
+    parser.add_argument("named", nargs="*", metavar="NAME=FILE", help="a checkpoint and its name in checkpoints/")
+    parser.add_argument("--study", type=Path, help="folder of a study")
     parser.add_argument("--mode", default="dann")
     parser.add_argument("--prefix", default="dann")
     parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
-    models = sorted(args.study.glob(f"*_{args.mode}_seed0/model.pth"))
-    if not models:
-        raise cli.UserError(f"no *_{args.mode}_seed0/model.pth below {args.study}")
+    wrong = [words for words in args.named if "=" not in words]
+    if wrong or not (args.named or args.study):
+        raise cli.UsageError("give NAME=FILE, or --study" + (f", not {wrong[0]}" if wrong else ""))
+    models = {name: Path(path) for name, path in (words.split("=", 1) for words in args.named)}
+    if args.study:
+        suffix = f"_{args.mode}_seed0"
+        found = sorted(args.study.glob(f"*{suffix}/model.pth"))
+        models |= {f"{args.prefix}_{path.parent.name.removesuffix(suffix)}.pth": path for path in found}
+        if not found:
+            raise cli.UserError(f"no *{suffix}/model.pth below {args.study}")
     manifest = read_manifest(args.into / "MANIFEST")
-    for path in models:
-        pair = path.parent.name.removesuffix(f"_{args.mode}_seed0")
-        name = f"{args.prefix}_{pair}.pth"
-        write_bytes(args.into / name, path.read_bytes())
-        manifest[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for name, path in models.items():
+        read_checkpoint(path)  # nothing but a checkpoint is published
+        content = path.read_bytes()
+        write_bytes(args.into / name, content)
+        manifest[name] = hashlib.sha256(content).hexdigest()
     write_text(args.into / "MANIFEST", "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest.items())))
     print(f"{len(models)} published, {len(manifest)} in MANIFEST")
 

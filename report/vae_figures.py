@@ -78,7 +78,7 @@ def draw_reconstructions(model: VAE, images: torch.Tensor, rows: np.ndarray, nam
 
 
 def draw_tsne(z: torch.Tensor, attributes: np.ndarray, path: Path) -> None:
-    points = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(z.numpy())
+    points = TSNE(random_state=0, init="pca", perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z.numpy())
     figure, grid = plt.subplots(1, 3, figsize=(15, 4.8))
     for axes, name, has in zip(grid, ATTRIBUTES, attributes.T, strict=True):
         for mine, colour, label in ((~has, "tab:blue", f"not {name}"), (has, "tab:orange", name)):

@@ -92,15 +92,15 @@ def repo_copy(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """hw3_data with 36 + 9 pictures of 64x64, two attributes. They show digits: no face may be handed on."""
+    """hw3_data with 36 + 9 pictures of 64x64, three attributes. They show digits: no face may be handed on."""
     root = tmp_path_factory.mktemp("faces") / "hw3_data"
     names = sorted(path.name for path in SAMPLES.iterdir())
     for split, part in (("train", names[:36]), ("test", names[36:45])):
         folder = root / "face" / split
         folder.mkdir(parents=True)
-        rows = ["image_name,Male,Smiling"]
+        rows = ["image_name,Male,Smiling,Blond_Hair"]
         for index, name in enumerate(part):
             Image.open(SAMPLES / name).resize((64, 64)).save(folder / f"{index:05d}.png")
-            rows.append(f"{index:05d}.png,{index % 2}.0,{index % 3 == 0:d}.0")
+            rows.append(f"{index:05d}.png,{index % 2}.0,{index % 3 == 0:d}.0,{index % 4 == 0:d}.0")
         folder.with_suffix(".csv").write_text("\n".join(rows) + "\n")
     return root

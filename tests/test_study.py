@@ -37,6 +37,14 @@ def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert set(read_manifest(tmp_path / "checkpoints" / "MANIFEST")) == {"dann_svhn_usps.pth"}
     load_model(DANN, tmp_path / "checkpoints" / "dann_svhn_usps.pth")  # its SHA-256 is the MANIFEST's
+    command = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
+    model = study / "svhn_usps_source_seed0" / "model.pth"
+    assert call(*command, f"one.pth={model}").returncode == 0
+    assert set(read_manifest(tmp_path / "checkpoints" / "MANIFEST")) == {"dann_svhn_usps.pth", "one.pth"}
+    assert (tmp_path / "checkpoints" / "one.pth").read_bytes() == model.read_bytes()
+    assert_one_line(call(*command), 2, "give NAME=FILE, or --study")
+    assert_one_line(call(*command, "one.pth"), 2, "not one.pth")
+    assert_one_line(call(*command, "two.pth=/nowhere.pth"), 1, "/nowhere.pth")
 
 
 def test_failures_are_told(digits: Path, tmp_path: Path) -> None:

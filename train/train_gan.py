@@ -36,21 +36,22 @@ except ModuleNotFoundError as error:
 @dataclass(frozen=True)
 class Recipe:
     latent_dim: int = 128  # components of the latent vector
-    width: int = 48  # channels of both networks: see GeneratorConfig
+    width: int = 48  # channels of the generator: see GeneratorConfig
+    width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
     steps: int = 30_000  # of the whole training
-    batch_size: int = 64  # real faces a step, and as many generated ones for each network
+    batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam
     lr_d: float = 4e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
     beta1: float = 0.0  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    augment: bool = True  # DiffAugment, on real and generated faces alike
+    augment: bool = False  # DiffAugment, on real and generated faces alike
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 1_000  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
@@ -73,26 +74,25 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
-    d = Discriminator(DiscriminatorConfig(r.width)).to(device).to(memory_format=torch.channels_last)
+    d = Discriminator(DiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
     average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
     averaged = cast(Generator, average.module).eval()
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
 
-    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Generator]
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Generator]
 
     def batches(step: int) -> Batch:
-        """Faces, half of them mirrored; latents for each network; the draws of the augmentation."""
+        """Faces, half of them mirrored; latents; the draws of the augmentation."""
         generator = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
         x = to_float(images[rows].to(device)) * 2 - 1
         mirrored = torch.rand((r.batch_size, 1, 1, 1), generator=generator).to(device) < 0.5
         real = torch.where(mirrored, x.flip(3), x).contiguous(memory_format=torch.channels_last)
-        z_d, z_g = (torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device) for _ in range(2))
-        return real, z_d, z_g, generator
+        return real, torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device), generator
 
     def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
-        real, z_d, z_g, generator = batch
+        real, z, generator = batch
         factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
             for group in optimizer.param_groups:
@@ -103,18 +103,17 @@ def main() -> None:
 
         # 1. D: real up, fake down.
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
-            with torch.no_grad():
-                fake = g(z_d)
-            logits_real, logits_fake = judge(real), judge(fake.float())
+            fake = g(z).float()
+            logits_real, logits_fake = judge(real), judge(fake.detach())
         loss_d = discriminator_loss(logits_real, logits_fake)
         optimizer_d.zero_grad(set_to_none=True)
         loss_d.backward()
         optimizer_d.step()
 
-        # 2. G: fake up.
+        # 2. G: the same fake up; a fresh one would cost another forward pass.
         d.requires_grad_(False)
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
-            loss_g = generator_loss(judge(g(z_g).float()))
+            loss_g = generator_loss(judge(fake))
         optimizer_g.zero_grad(set_to_none=True)
         loss_g.backward()
         optimizer_g.step()
@@ -134,7 +133,13 @@ def main() -> None:
             pictures = to_uint8(averaged(fixed))
         save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
-        return {}
+        # Faces that it was not trained on: when they fare worse than the others, the discriminator remembers.
+        d.eval()
+        with torch.no_grad():
+            some = to_float(images[held_out[: 4 * r.batch_size]].to(device)) * 2 - 1
+            right = [float((d(x) > 0).float().mean()) * len(x) for x in some.split(r.batch_size)]
+        d.train()
+        return {"accuracy_held_out": sum(right) / len(some)}
 
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,

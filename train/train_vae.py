@@ -12,6 +12,7 @@ from typing import Literal, cast
 
 try:
     import torch
+    from sklearn.decomposition import PCA
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
@@ -26,10 +27,11 @@ except ModuleNotFoundError as error:
 
 @dataclass(frozen=True)
 class Recipe:
-    latent_dim: int = 256  # components of the latent vector
-    width: int = 40  # channels of the network: see VAEConfig
+    latent_dim: int = 128  # components of the latent vector
+    width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
-    kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
+    pca: bool = True  # start from principal component analysis: see VAEConfig
+    kl_weight: float = 1e-6  # of the KL divergence in nats, beside the pixel-mean squared error
     kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
     steps: int = 12_000  # of the whole training
     batch_size: int = 64  # faces a step
@@ -73,8 +75,12 @@ def main() -> None:
 
     # Model.
     repro.seed_everything(r.seed)
-    config = VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers)
-    model = VAE(config).to(device).to(memory_format=torch.channels_last)
+    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca))
+    if r.pca:
+        found = PCA(r.latent_dim, svd_solver="randomized", random_state=0).fit(to_float(images[training]).flatten(1))
+        axes = found.components_ * found.explained_variance_[:, None] ** 0.5
+        model.set_pca(torch.from_numpy(found.mean_), torch.from_numpy(axes))
+    model = model.to(device).to(memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
     averaged = cast(VAE, average.module).eval()
     optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
@@ -107,10 +113,10 @@ def main() -> None:
         return {"mse": mse, "kl": kl}
 
     @torch.no_grad()
-    def fit_prior(network: VAE) -> None:
-        """The Normal that fits the aggregate posterior of the training faces (and of their mirror images)."""
+    def fit_prior(network: VAE, some: torch.Tensor) -> None:
+        """The Normal that fits the aggregate posterior of those training faces (and of their mirror images)."""
         moments = LatentMoments(r.latent_dim)
-        for rows in training.split(250):
+        for rows in some.split(50):
             for x in (faces(rows), faces(rows).flip(3)):
                 moments.add(*network.encode(x))
         network.set_prior(*moments.mean_and_covariance())
@@ -119,7 +125,7 @@ def main() -> None:
     def held_out_scores(network: VAE) -> dict[str, float]:
         """Squared error (of the posterior's mean) and KL divergence on faces that training does not see."""
         mse = kl = 0.0
-        for rows in held_out.split(250):
+        for rows in held_out.split(50):
             x = faces(rows)
             mu, logvar = network.encode(x)
             mse += float(reconstruction_loss(network.decode(mu), x)) * len(rows)
@@ -130,7 +136,7 @@ def main() -> None:
 
     def evaluate(done: int) -> dict[str, float]:
         scores = held_out_scores(averaged)
-        fit_prior(averaged)
+        fit_prior(averaged, training if done == r.steps else training[:: max(1, len(training) // 4_000)])
         with torch.no_grad():
             pictures = to_uint8(averaged.sample(fixed) * 2 - 1)
         save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))

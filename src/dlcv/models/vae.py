@@ -1,4 +1,8 @@
-"""Variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114) for 64x64 RGB faces in [0, 1]."""
+"""Variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114) for 64x64 RGB faces in [0, 1].
+
+Beside encoder and decoder runs the linear map that principal component analysis finds: training starts from the best
+linear autoencoder, which the networks alone need many epochs to reach (docs/LOG.md).
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,9 +15,13 @@ from torch import nn
 
 @dataclass(frozen=True)
 class VAEConfig:
-    latent_dim: int = 256
-    width: int = 40  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
+    latent_dim: int = 128
+    width: int = 32  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
+    pca: bool = True  # a fixed linear shortcut beside both networks, which then learn what PCA cannot
+
+
+PIXELS = 3 * 64 * 64
 
 
 class Residual(nn.Module):
@@ -57,9 +65,8 @@ def _residual_decoder(c: VAEConfig) -> nn.Sequential:
         nn.Upsample(scale_factor=2),
         nn.Conv2d(inputs, c.width // 2, 3, padding=1),
     ]
-    return nn.Sequential(
-        *layers, nn.BatchNorm2d(c.width // 2), nn.ReLU(), nn.Conv2d(c.width // 2, 3, 3, padding=1), nn.Sigmoid()
-    )
+    layers += [nn.BatchNorm2d(c.width // 2), nn.ReLU(), nn.Conv2d(c.width // 2, 3, 3, padding=1)]
+    return nn.Sequential(*layers) if c.pca else nn.Sequential(*layers, nn.Sigmoid())
 
 
 def _plain_encoder(c: VAEConfig) -> nn.Sequential:
@@ -75,13 +82,8 @@ def _plain_decoder(c: VAEConfig) -> nn.Sequential:
     layers: list[nn.Module] = [nn.Unflatten(1, (c.latent_dim, 1, 1)), nn.ConvTranspose2d(c.latent_dim, 8 * c.width, 4)]
     for inputs, outputs in pairwise(channels):
         layers += [nn.BatchNorm2d(inputs), nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
-    return nn.Sequential(
-        *layers,
-        nn.BatchNorm2d(c.width),
-        nn.ReLU(),
-        nn.ConvTranspose2d(c.width, 3, 4, stride=2, padding=1),
-        nn.Sigmoid(),
-    )
+    layers += [nn.BatchNorm2d(c.width), nn.ReLU(), nn.ConvTranspose2d(c.width, 3, 4, stride=2, padding=1)]
+    return nn.Sequential(*layers) if c.pca else nn.Sequential(*layers, nn.Sigmoid())
 
 
 class VAE(nn.Module):
@@ -90,6 +92,8 @@ class VAE(nn.Module):
     Config = VAEConfig
     prior_mean: torch.Tensor
     prior_factor: torch.Tensor
+    pca_mean: torch.Tensor
+    pca_axes: torch.Tensor
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -99,15 +103,33 @@ class VAE(nn.Module):
         self.decoder = _plain_decoder(config) if plain else _residual_decoder(config)
         self.register_buffer("prior_mean", torch.zeros(config.latent_dim))
         self.register_buffer("prior_factor", torch.eye(config.latent_dim))
+        if config.pca:
+            self.register_buffer("pca_mean", torch.zeros(PIXELS))
+            self.register_buffer("pca_axes", torch.eye(config.latent_dim, PIXELS))
+            for network in (self.encoder, self.decoder):  # at first they add nothing
+                last = [m for m in network if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
+                assert last.bias is not None
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+                if network is self.encoder:
+                    nn.init.constant_(last.bias[config.latent_dim :], -4.0)  # little noise: logvar 0 would drown mu
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 3, 64, 64) in [0, 1] -> mu and logvar of q(z|x), (B, Z) each."""
-        mu, logvar = self.encoder(x).float().chunk(2, dim=1)
+        mu, logvar = self.encoder(x).to(self.prior_mean.dtype).chunk(2, dim=1)
+        if self.config.pca:
+            with torch.autocast(x.device.type, enabled=False):
+                mu = mu + (x.flatten(1) - self.pca_mean) @ self.pca_axes.T / self.pca_axes.square().sum(1)
         return mu, logvar.clamp(-20, 5)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, Z) -> (B, 3, 64, 64) in [0, 1]."""
-        return self.decoder(z)
+        """(B, Z) -> (B, 3, 64, 64) in [0, 1]; beyond it, where the linear shortcut leads there in training."""
+        if not self.config.pca:
+            return self.decoder(z)
+        with torch.autocast(z.device.type, enabled=False):
+            linear = (self.pca_mean + z @ self.pca_axes).unflatten(1, (3, 64, 64))
+        x = linear + self.decoder(z)
+        return x if self.training else x.clamp(0, 1)
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images (B, 3, 64, 64) in [0, 1] and standard normal noise (B, Z) -> reconstructions, mu, logvar."""
@@ -117,6 +139,11 @@ class VAE(nn.Module):
     def sample(self, noise: torch.Tensor) -> torch.Tensor:
         """Standard normal noise (B, Z) -> images (B, 3, 64, 64) in [0, 1], by way of the fitted Normal."""
         return self.decode(self.prior_mean + noise @ self.prior_factor.T)
+
+    def set_pca(self, mean: torch.Tensor, axes: torch.Tensor) -> None:
+        """The linear shortcut: mean (3 * 64 * 64,), axes (Z, 3 * 64 * 64), each as long as its standard deviation."""
+        self.pca_mean.copy_(mean)
+        self.pca_axes.copy_(axes)
 
     def set_prior(self, mean: torch.Tensor, covariance: torch.Tensor) -> None:
         """Latents for `sample` come from Normal(mean (Z,), covariance (Z, Z)), given in float64."""

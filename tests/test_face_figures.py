@@ -1,0 +1,59 @@
+"""report/vae_figures.py and report/gan_figures.py on tiny data: every picture is drawn, and shows what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import REPO, assert_one_line, call
+from PIL import Image
+
+REPORT = REPO / "report"
+
+
+@pytest.fixture(scope="module")
+def runs(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for name in ("vae", "gan"):
+        flags = ["--data", faces, "--out", folder / name, "--steps", 2, "--batch-size", 4, "--latent-dim", 6]
+        result = call("python3", REPO / "train" / f"train_{name}.py", *flags, "--width", 4)
+        assert result.returncode == 0, result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def figures(runs: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("figures")
+    flags = ["--data", faces, "--out", out]
+    for script, name, more in (
+        ("vae_figures.py", "vae", []),
+        ("gan_figures.py", "gan", ["--vae", runs / "vae" / "model.pth", "--cache", runs / "cache"]),
+    ):
+        run = ["--checkpoint", runs / name / "model.pth", "--log", runs / name / "log.jsonl"]
+        result = call("python3", REPORT / script, *flags, *run, *more)
+        assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_every_figure_is_drawn(figures: Path) -> None:
+    expected = {"fig1_1.png", "fig1_2.png", "table1_3.png", "fig1_4.png", "fig1_5.png", "vae_directions.png"}
+    expected |= {"vae_interpolations.png", "fig2_1.png", "gan_curves.png", "fig2_2.png", "fig2_4.png"}
+    expected |= {"gan_interpolations.png", "gan_nearest.png"}
+    assert {path.name for path in figures.iterdir()} == expected
+    for path in figures.iterdir():
+        with Image.open(path) as image:
+            assert min(image.size) >= 100 and np.asarray(image.convert("L")).std() > 1, path
+
+
+def test_samples_are_the_sampling_scripts(figures: Path, runs: Path, tmp_path: Path) -> None:
+    for name, figure in (("vae", "fig1_4.png"), ("gan", "fig2_2.png")):
+        command = ["python3", REPO / "inference" / f"sample_{name}.py", "--checkpoint", runs / name / "model.pth"]
+        assert call(*command, tmp_path / "o.png").returncode == 0
+        with Image.open(tmp_path / "o.png") as a, Image.open(figures / figure) as b:
+            assert np.array_equal(np.asarray(a), np.asarray(b))
+
+
+def test_a_missing_log_is_told(runs: Path, faces: Path, tmp_path: Path) -> None:
+    for name in ("vae", "gan"):
+        flags = ["--checkpoint", runs / name / "model.pth", "--log", tmp_path / "none", "--data", faces]
+        result = call("python3", REPORT / f"{name}_figures.py", *flags, "--out", tmp_path)
+        assert_one_line(result, 1, "train first", f"train_{name}.py")
