@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPO
+from sklearn.decomposition import PCA
 
 from dlcv.checkpoint import save_checkpoint
-from dlcv.cli import UsageError
+from dlcv.cli import UsageError, UserError
 from dlcv.models.gan import Generator, GeneratorConfig
 from dlcv.models.vae import VAE, VAEConfig
 
@@ -48,6 +49,7 @@ def test_scores_are_appended_with_what_they_rest_on(
     assert (gan["step"], vae["step"], real["what"]) == ("7", "8", "real training faces")
     assert gan["n"] == "9" and gan["n_real"] == "4" and gan["against"] == "held-out" and len(gan["sha256"]) == 12
     assert float(real["frechet"]) < float(gan["frechet"])  # an untrained generator is grey, the real ones are not
+    assert gan["recon_mse"] == "" and 0 < float(vae["recon_mse"]) < 1
     assert 0 <= float(gan["precision"]) <= 1 and 0 <= float(real["recall"]) <= 1
 
     # The test faces: another reference, the purpose in the ledger, the old lines kept.
@@ -75,5 +77,18 @@ def test_bad_use_is_told_before_anything_is_computed(
 
 def test_the_same_checkpoint_gives_the_same_faces(scores: ModuleType, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 1})
-    a, b = (scores.generate(tmp_path / "gan.pth", 5)[0] for _ in range(2))
+    a, b = (scores.generate(scores.load(tmp_path / "gan.pth")[0], 5) for _ in range(2))
     assert a.shape == (5, 3, 64, 64) and a.dtype == torch.uint8 and torch.equal(a, b)
+
+
+def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:
+    images = (torch.rand(20, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255).byte()
+    flat = images.flatten(1).double().numpy() / 255
+    found = PCA(6, svd_solver="full").fit(flat[:15])
+    expected = np.square(np.clip(found.inverse_transform(found.transform(flat)), 0, 1) - flat).mean()
+    model = scores.linear(images[:15], 6)
+    assert scores.reconstruction_error(model, images) == pytest.approx(expected, rel=1e-3)
+    drawn = model.decode(torch.randn(4_000, 6, generator=torch.Generator().manual_seed(1))).flatten(1).double()
+    assert torch.allclose(drawn.mean(0), torch.from_numpy(found.mean_), atol=0.03)
+    with pytest.raises(UserError, match="need at least as many images"):
+        scores.linear(images[:5], 6)

@@ -12,12 +12,11 @@ from typing import Literal, cast
 
 try:
     import torch
-    from sklearn.decomposition import PCA
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
-    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.images import make_grid, save_image, to_float, to_uint8
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
     from dlcv.trainer import read_log, run_steps
@@ -77,9 +76,7 @@ def main() -> None:
     repro.seed_everything(r.seed)
     model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca))
     if r.pca:
-        found = PCA(r.latent_dim, svd_solver="randomized", random_state=0).fit(to_float(images[training]).flatten(1))
-        axes = found.components_ * found.explained_variance_[:, None] ** 0.5
-        model.set_pca(torch.from_numpy(found.mean_), torch.from_numpy(axes))
+        model.set_pca(*principal_axes(images[training], r.latent_dim))
     model = model.to(device).to(memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
     averaged = cast(VAE, average.module).eval()

@@ -7,10 +7,12 @@ import csv
 from pathlib import Path
 
 import torch
+from sklearn.decomposition import PCA
 
 from dlcv.cli import UserError
 from dlcv.data import folders
 from dlcv.data.layout import find_root
+from dlcv.images import to_float
 
 SIZE = 64
 HELD_OUT = 2_903  # training faces that no training sees: choosing is done against them, as many as there are test faces
@@ -36,6 +38,18 @@ def hold_out(count: int, held_out: int = HELD_OUT) -> tuple[torch.Tensor, torch.
     order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     held_out = min(held_out, max(1, count // 9))
     return order[held_out:].sort().values, order[:held_out].sort().values
+
+
+def principal_axes(images: torch.Tensor, components: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean (D,) and principal axes (components, D), each as long as its standard deviation, of images in [0, 1].
+
+    `images` is uint8 (N, 3, H, W), D = 3 H W. Raises UserError for more components than images.
+    """
+    if components > min(len(images), images[0].numel()):
+        raise UserError(f"{components} principal components need at least as many images, there are {len(images)}")
+    found = PCA(components, svd_solver="randomized", random_state=0).fit(to_float(images).flatten(1))
+    axes = found.components_ * found.explained_variance_[:, None] ** 0.5
+    return torch.from_numpy(found.mean_), torch.from_numpy(axes)
 
 
 def read_attributes(data: Path | None, split: str, names: list[str], attributes: list[str]) -> torch.Tensor:
