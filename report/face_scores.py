@@ -63,7 +63,7 @@ def reconstruction_error(model: VAE, images: torch.Tensor) -> float:
 
 def linear(images: torch.Tensor, components: int) -> VAE:
     """PCA as the VAE that it is: the shortcut beside networks that add nothing yet."""
-    model = VAE(VAEConfig(components, width=2)).eval()
+    model = VAE(VAEConfig(components, width=2, pca=True)).eval()
     model.set_pca(*principal_axes(images, components))
     return model
 

@@ -26,19 +26,19 @@ except ModuleNotFoundError as error:
 
 @dataclass(frozen=True)
 class Recipe:
-    latent_dim: int = 128  # components of the latent vector
+    latent_dim: int = 64  # components of the latent vector
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
-    pca: bool = True  # start from principal component analysis: see VAEConfig
+    pca: bool = False  # start from principal component analysis: see VAEConfig
     kl_weight: float = 1e-6  # of the KL divergence in nats, beside the pixel-mean squared error
     kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
-    steps: int = 12_000  # of the whole training
-    batch_size: int = 64  # faces a step
+    steps: int = 18_000  # of the whole training
+    batch_size: int = 32  # faces a step
     lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
     weight_decay: float = 1e-4  # AdamW's
     ema: float = 0.999  # decay of the averaged weights that are kept
     seed: int = 0  # of the initial weights, the batches and the noise
-    evaluate_every: int = 1_000  # steps between snapshots and grids of samples
+    evaluate_every: int = 2_000  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
 
     def __post_init__(self) -> None:

@@ -15,10 +15,10 @@ from torch import nn
 
 @dataclass(frozen=True)
 class VAEConfig:
-    latent_dim: int = 128
+    latent_dim: int = 64
     width: int = 32  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
-    pca: bool = True  # a fixed linear shortcut beside both networks, which then learn what PCA cannot
+    pca: bool = False  # a fixed linear shortcut beside both networks, which then learn what PCA cannot
 
 
 PIXELS = 3 * 64 * 64
