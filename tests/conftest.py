@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,18 @@ def call(
         text=True,
         timeout=600,
     )
+
+
+def kill_after_first_save(out: Path, *command: object) -> None:
+    """Starts a training that writes to `out` and kills it as soon as last.pt is there."""
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command)], env={"OMP_NUM_THREADS": "1"} | os.environ, stderr=subprocess.DEVNULL
+    )
+    while not (out / "last.pt").exists():
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
 
 
 def assert_one_line(result: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
@@ -103,4 +116,23 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.open(SAMPLES / name).resize((64, 64)).save(folder / f"{index:05d}.png")
             rows.append(f"{index:05d}.png,{index % 2}.0,{index % 3 == 0:d}.0,{index % 4 == 0:d}.0")
         folder.with_suffix(".csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with cifar10.npz and fashion_mnist.npz: 60 + 20 pictures each. They show house numbers."""
+    root = tmp_path_factory.mktemp("arrays")
+    table = dict(line.split(",") for line in (REPO / "samples" / "svhn.csv").read_text().split()[1:])
+    names = sorted(table)
+    for file, size, mode in (("cifar10.npz", 32, "RGB"), ("fashion_mnist.npz", 28, "L")):
+        pictures = np.stack(
+            [np.asarray(Image.open(SAMPLES / name).convert(mode).resize((size, size))) for name in names]
+        )
+        labels = np.array([int(table[name]) for name in names])
+        np.savez(
+            root / file,
+            train_images=pictures[:60], train_labels=labels[:60],
+            test_images=pictures[60:80], test_labels=labels[60:80],
+        )  # fmt: skip
     return root

@@ -1,16 +1,12 @@
 """models/gan.py at known limits, train/train_gan.py and inference/sample_gan.py on tiny real data."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
@@ -109,15 +105,7 @@ def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
 
 
 def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command(faces, tmp_path, "--save-seconds", 0.001),
-        env={"OMP_NUM_THREADS": "1"} | os.environ, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while not (tmp_path / "last.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_after_first_save(tmp_path, *command(faces, tmp_path, "--save-seconds", 0.001)[1:])
     assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] < 40
     assert call(*command(faces, tmp_path, "--resume")).returncode == 0
     a, b = (read_checkpoint(folder / "model.pth")["weights"] for folder in (trained, tmp_path))

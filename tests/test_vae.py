@@ -1,18 +1,13 @@
 """models/vae.py against references, train/train_vae.py and inference/sample_vae.py on tiny real data."""
 
-import os
 import runpy
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
@@ -105,18 +100,10 @@ def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
 def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
     """Stopped by a signal after its first save, continued, against the run that was never stopped."""
     train(faces, tmp_path / "whole", "--steps", 40, "--evaluate-every", 20)
-    command = [
-        sys.executable, REPO / "train" / "train_vae.py", "--data", faces, "--steps", 40, "--batch-size", 4,
+    kill_after_first_save(
+        tmp_path / "parts", REPO / "train" / "train_vae.py", "--data", faces, "--steps", 40, "--batch-size", 4,
         "--latent-dim", 6, "--width", 4, "--evaluate-every", 20, "--out", tmp_path / "parts", "--save-seconds", 0.001,
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        [str(word) for word in command], env={"OMP_NUM_THREADS": "1"} | os.environ, stderr=subprocess.DEVNULL
-    )
-    while not (tmp_path / "parts" / "last.pt").exists():
-        assert process.poll() is None
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    )  # fmt: skip
     assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 40
     train(faces, tmp_path / "parts", "--steps", 40, "--evaluate-every", 20, "--resume")
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))

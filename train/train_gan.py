@@ -17,6 +17,7 @@ try:
 
     from dlcv import cli, recipe, repro
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import make_grid, save_image, to_float, to_uint8
     from dlcv.models.gan import (
@@ -86,9 +87,8 @@ def main() -> None:
         """Faces, half of them mirrored; latents; the draws of the augmentation."""
         generator = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        x = to_float(images[rows].to(device)) * 2 - 1
-        mirrored = torch.rand((r.batch_size, 1, 1, 1), generator=generator).to(device) < 0.5
-        real = torch.where(mirrored, x.flip(3), x).contiguous(memory_format=torch.channels_last)
+        real = augment.random_flips(to_float(images[rows].to(device)) * 2 - 1, generator)
+        real = real.contiguous(memory_format=torch.channels_last)
         return real, torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device), generator
 
     def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:

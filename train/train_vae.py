@@ -16,6 +16,7 @@ try:
 
     from dlcv import cli, recipe, repro
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data import augment
     from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.images import make_grid, save_image, to_float, to_uint8
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
@@ -89,9 +90,9 @@ def main() -> None:
         """Faces, half of them mirrored, and the noise of their latents."""
         generator = repro.seed_step(r.seed, step)
         x = faces(training[torch.randint(len(training), (r.batch_size,), generator=generator)])
-        mirrored = torch.rand((r.batch_size, 1, 1, 1), generator=generator).to(device) < 0.5
+        x = augment.random_flips(x, generator)
         noise = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
-        return torch.where(mirrored, x.flip(3), x).contiguous(memory_format=torch.channels_last), noise
+        return x.contiguous(memory_format=torch.channels_last), noise
 
     def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         x, noise = batch

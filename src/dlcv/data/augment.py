@@ -125,3 +125,19 @@ def cutout(images: torch.Tensor, generator: torch.Generator, low: int = 4, high:
 
     hole = (inside(height)[:, None, :, None] & inside(width)[:, None, None, :]).to(images)
     return images + hole * (images.mean((2, 3), keepdim=True) - images)
+
+
+def random_flips(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirrors half of the images (N, C, H, W)."""
+    mirrored = torch.rand((len(images), 1, 1, 1), generator=generator).to(images.device) < 0.5
+    return torch.where(mirrored, images.flip(3), images)
+
+
+def random_shifts(images: torch.Tensor, generator: torch.Generator, pixels: int) -> torch.Tensor:
+    """Moves each image (N, C, H, W) by up to `pixels` each way; what comes in mirrors the edge."""
+    n, _, height, width = images.shape
+    down, right = (torch.randint(0, 2 * pixels + 1, (n, 1), generator=generator) for _ in range(2))
+    rows = (torch.arange(height) + down).to(images.device)[:, :, None]
+    columns = (torch.arange(width) + right).to(images.device)[:, None, :]
+    padded = F.pad(images, (pixels, pixels, pixels, pixels), mode="reflect").permute(0, 2, 3, 1)
+    return padded[torch.arange(n, device=images.device)[:, None, None], rows, columns].permute(0, 3, 1, 2)

@@ -10,7 +10,7 @@ import torch
 from sklearn.decomposition import PCA
 
 from dlcv.cli import UserError
-from dlcv.data import folders
+from dlcv.data import folders, splits
 from dlcv.data.layout import find_root
 from dlcv.images import to_float
 
@@ -28,16 +28,14 @@ def read_faces(data: Path | None, split: str) -> tuple[list[str], torch.Tensor]:
     return folders.read_folder(face_folder(data, split), SIZE)
 
 
-def hold_out(count: int, held_out: int = HELD_OUT) -> tuple[torch.Tensor, torch.Tensor]:
-    """Row numbers of `count` training faces: (for training, held out). The same for every model and seed.
+def hold_out(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Row numbers of `count` training faces: (for training, held out): dlcv.data.splits.hold_out.
 
-    At most a ninth is held out, so that small folders keep something to train on. Raises UserError for fewer than two.
+    Raises UserError for fewer than two.
     """
     if count < 2:
         raise UserError(f"{count} training faces: one is held out, so at least two are needed")
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    held_out = min(held_out, max(1, count // 9))
-    return order[held_out:].sort().values, order[:held_out].sort().values
+    return splits.hold_out(count, HELD_OUT)
 
 
 def principal_axes(images: torch.Tensor, components: int) -> tuple[torch.Tensor, torch.Tensor]:

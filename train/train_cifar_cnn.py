@@ -1,0 +1,126 @@
+"""Trains the CNN of EEE7331 assignment 1 on CIFAR-10: Part A, or with --separable Part B.
+
+    python train/train_cifar_cnn.py           # data in data/cifar10.npz: bash get_dataset.sh --only cifar10
+
+Writes model.pth (the last epoch's), snapshots/ (one an epoch: the curves are drawn from them afterwards), log.jsonl,
+TensorBoard and last.pt (for --resume) to --out. No test image is read; --hold-out keeps 5,000 training images back and
+says how they fare: choose on those, then train on all.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+try:
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data import arrays, augment, splits
+    from dlcv.images import to_float
+    from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
+    from dlcv.trainer import read_log, run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    separable: bool = False  # Part B: stages 2 and 3 depth-wise separable
+    epochs: int = 40  # passes over the training images
+    batch_size: int = 128  # images a step
+    lr: float = 0.05  # peak of a cosine schedule with one epoch of warm-up, SGD
+    momentum: float = 0.9  # Nesterov's
+    weight_decay: float = 5e-4  # SGD's
+    dropout: float = 0.3  # before and behind the fully connected layer of 500
+    shift: int = 4  # pixels by which an image is moved at most; half of them are mirrored, too
+    hold_out: bool = False  # keep 5,000 training images back, for choosing
+    seed: int = 0  # of the initial weights, the order and the augmentation
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "epochs", "batch_size", "lr")
+        recipe.require_between(self, 0, 0.999, "momentum", "dropout")
+        recipe.require_between(self, 0, 31, "shift")
+        recipe.require_between(self, 0, math.inf, "seed", "weight_decay")
+
+
+QUICK = {"epochs": 2}
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains EEE7331's CNN on CIFAR-10.", QUICK)
+    name = f"cifar_cnn_{'separable' if r.separable else 'plain'}_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = args.out or Path("runs") / name
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+    images, labels = arrays.read_arrays(args.data, "cifar10", "train")
+    training, held_out = splits.hold_out(len(images), arrays.HELD_OUT)
+    if not r.hold_out:
+        training, held_out = torch.arange(len(images)), held_out[:0]
+    steps_per_epoch = math.ceil(len(training) / r.batch_size)
+
+    repro.seed_everything(r.seed)
+    model = CifarCNN(CifarCNNConfig(r.separable, r.dropout)).to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), r.lr, momentum=r.momentum, nesterov=r.momentum > 0, weight_decay=r.weight_decay
+    )
+
+    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every image once an epoch, moved and mirrored anew."""
+        epoch, number = divmod(step, steps_per_epoch)
+        order = training[torch.randperm(len(training), generator=repro.seed_step(r.seed, epoch))]
+        rows = order[number * r.batch_size : (number + 1) * r.batch_size]
+        generator = repro.seed_step(r.seed + 1_000_003, step)
+        x = augment.random_shifts(augment.random_flips(images[rows], generator), generator, r.shift)
+        return to_float(x.to(device)).contiguous(memory_format=torch.channels_last), labels[rows].to(device)
+
+    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
+        x, y = batch
+        for group in optimizer.param_groups:
+            warm = min(1, (step + 1) / steps_per_epoch)
+            group["lr"] = r.lr * warm * 0.5 * (1 + math.cos(math.pi * step / (r.epochs * steps_per_epoch)))
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            logits = model(x).float()
+        loss = F.cross_entropy(logits, y)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
+
+    def evaluate(done: int) -> dict[str, float]:
+        epoch = done // steps_per_epoch
+        save_checkpoint(out / "snapshots" / f"epoch_{epoch:03d}.pth", model, {"epoch": epoch, "recipe": asdict(r)})
+        if not len(held_out):
+            return {}
+        model.eval()
+        with torch.no_grad():
+            parts = [model(to_float(images[rows].to(device))) for rows in held_out.split(250)]
+        model.train()
+        return {"held_out_accuracy": float((torch.cat(parts).argmax(1).cpu() == labels[held_out]).float().mean())}
+
+    run_steps(
+        train_step, batches, steps=r.epochs * steps_per_epoch, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=steps_per_epoch,
+        state={"model": model, "optimizer": optimizer},
+    )  # fmt: skip
+
+    metrics = {name: value for name, value in read_log(out / "log.jsonl")[-1].items() if name.startswith("held_out")}
+    provenance = {
+        "recipe": asdict(r),
+        "epoch": r.epochs,
+        "selection": "last epoch",
+        "metrics": metrics,
+        "data": {"training": len(training), "held_out": len(held_out)},
+    }
+    save_checkpoint(
+        out / "model.pth", load_model(CifarCNN, out / "snapshots" / f"epoch_{r.epochs:03d}.pth"), provenance
+    )
+    print(
+        f"{out / 'model.pth'}: {r.epochs} epochs" + "".join(f", {name} {value:.4f}" for name, value in metrics.items())
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_cifar_cnn.py")
