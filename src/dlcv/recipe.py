@@ -7,6 +7,7 @@ import math
 import re
 import sys
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,13 +16,21 @@ from dlcv.cli import ArgumentParser, UsageError
 Recipe = TypeVar("Recipe")
 
 
-def parse(cls: type[Recipe], description: str, quick: dict[str, Any]) -> tuple[Recipe, argparse.Namespace]:
+def parse(
+    cls: type[Recipe],
+    description: str,
+    quick: dict[str, Any],
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[Recipe, argparse.Namespace]:
     """The recipe that the command line asks for, and the flags that every training script has.
 
     Those are --data, --out, --resume, --save-seconds and --quick, which replaces defaults by `quick` (flags still win).
+    With `presets` the first word of the command line names the one whose values are the defaults (args.preset).
     Raises UsageError for unknown flags and values of the wrong type.
     """
     parser = ArgumentParser(description=description)
+    if presets:
+        parser.add_argument("preset", choices=presets, help="whose values are the defaults")
     parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
     parser.add_argument("--out", type=Path, help="folder of this run; a name under runs/ if not given")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last save")
@@ -43,6 +52,7 @@ def parse(cls: type[Recipe], description: str, quick: dict[str, Any]) -> tuple[R
         parser.add_argument("--" + name.replace("_", "-"), **options)
     args = parser.parse_args(sys.argv[1:])
     given = {name: getattr(args, name) for name in defaults if hasattr(args, name)}
+    defaults |= presets[args.preset] if presets else {}
     return cls(**(defaults | (quick if args.quick else {}) | given)), args
 
 

@@ -1,0 +1,97 @@
+"""Part 2's recipes, one for each network and experiment; its yaml files are written from them.
+
+python -m dlcv.cs7643.recipes            # writes part2/configs/config_<name>.yaml
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from dlcv import cli, recipe
+from dlcv.files import write_text
+
+CONFIGS = Path(__file__).resolve().parent / "part2" / "configs"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    model: Literal["TwoLayerNet", "VanillaCNN", "MyModel", "ResNet-32"] = "ResNet-32"  # the network
+    batch_size: int = 128  # images a step
+    learning_rate: float = 0.1  # peak, SGD
+    schedule: Literal["steps", "triangular"] = "steps"  # fall after epochs step1 and step2, or rise and fall linearly
+    step1: int = 6  # epoch after which the learning rate is a tenth
+    step2: int = 8  # epoch after which it is a hundredth
+    warmup: int = 0  # epochs during which it rises
+    epochs: int = 10  # passes over the training images
+    momentum: float = 0.9  # SGD's
+    nesterov: bool = False  # Nesterov's momentum
+    reg: float = 0.0005  # weight decay
+    loss_type: Literal["CE", "Focal"] = "CE"  # cross entropy, or (class-balanced) focal loss
+    label_smoothing: float = 0.0  # of the cross entropy
+    beta: float = 0.0  # of the class weights by effective numbers; 0 weighs all classes alike
+    gamma: float = 0.0  # of the focal loss; 0 is cross entropy
+    imbalance: Literal["regular", "imbalance"] = "regular"  # all images, or a long tail of them
+    imbalance_factor: float = 100.0  # largest class divided by smallest
+    validation: int = 5_000  # training images that are held out for choosing; 0 keeps the last epoch
+    bf16: bool = False  # autocast in training
+    seed: int = 0  # of the initial weights, the order and the augmentation
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "batch_size", "learning_rate", "epochs", "imbalance_factor")
+        recipe.require_between(self, 0, 0.999999, "beta", "momentum", "label_smoothing")
+        for name in ("step1", "step2", "warmup", "reg", "gamma", "validation", "seed"):
+            if getattr(self, name) < 0:
+                raise cli.UsageError(f"--{name} {getattr(self, name)}: must not be negative")
+
+    def solver_arguments(self) -> dict[str, object]:
+        """What Solver(**kwargs) of part 2 takes."""
+        values = dataclasses.asdict(self)
+        return values | {"steps": [values.pop("step1"), values.pop("step2")]}
+
+
+# The courses' own for the first two; the others were chosen on validation images (docs/LOG.md).
+_COURSE = {"learning_rate": 0.0001}
+_LONG_TAIL = {"imbalance": "imbalance", "epochs": 24, "step1": 16, "step2": 21, "warmup": 1, "bf16": True}
+RECIPES: dict[str, dict[str, object]] = {
+    "twolayer": {"model": "TwoLayerNet", **_COURSE},
+    "vanilla_cnn": {"model": "VanillaCNN", **_COURSE},
+    "mymodel": {
+        "model": "MyModel", "batch_size": 256, "learning_rate": 0.2, "schedule": "triangular", "epochs": 30,
+        "nesterov": True, "label_smoothing": 0.2, "bf16": True,
+    },
+    "resnet32_ce": _LONG_TAIL,
+    "resnet32_cb_ce": {**_LONG_TAIL, "loss_type": "Focal", "beta": 0.9999},
+    "resnet32_focal": {**_LONG_TAIL, "loss_type": "Focal", "gamma": 1.0},
+    "resnet32_cb_focal": {**_LONG_TAIL, "loss_type": "Focal", "beta": 0.9999, "gamma": 1.0},
+}  # fmt: skip
+SECTIONS = {
+    "Train": (
+        "batch_size", "learning_rate", "schedule", "steps", "warmup", "epochs", "momentum", "nesterov", "reg", "bf16",
+        "validation", "seed",
+    ),
+    "network": ("model",),
+    "data": ("imbalance", "imbalance_factor"),
+    "loss": ("loss_type", "label_smoothing", "beta", "gamma"),
+}  # fmt: skip
+
+
+def as_yaml(name: str) -> str:
+    """The recipe in the course's form: sections of keys, all of which go to Solver."""
+    values = Recipe(**RECIPES[name]).solver_arguments()  # type: ignore[arg-type]
+    assert sorted(values) == sorted(key for keys in SECTIONS.values() for key in keys)
+    sections = {section: {key: values[key] for key in keys} for section, keys in SECTIONS.items()}
+    header = f"# {name}: written by python -m dlcv.cs7643.recipes\n"
+    return header + yaml.safe_dump(sections, sort_keys=False, default_flow_style=None)
+
+
+def main() -> None:
+    for name in RECIPES:
+        write_text(CONFIGS / f"config_{name}.yaml", as_yaml(name))
+    print(f"{len(RECIPES)} files in {CONFIGS}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "dlcv.cs7643.recipes")

@@ -1,0 +1,215 @@
+"""part2/solver.py, its own network, the recipes and their yaml files, and train/train_cifar.py on tiny data."""
+
+import ast
+import copy
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import REPO, assert_one_line, call, kill_after_first_save
+
+from dlcv.cs7643 import recipes
+from dlcv.cs7643.part2.models import MyModel
+from dlcv.cs7643.part2.solver import Solver, long_tail
+
+PART2 = REPO / "src" / "dlcv" / "cs7643" / "part2"
+SCRIPT = REPO / "train" / "train_cifar.py"
+
+
+@pytest.fixture(scope="module")
+def data(arrays: Path) -> dict[str, np.ndarray]:
+    file = np.load(arrays / "cifar10.npz")
+    return {"images": file["train_images"], "labels": file["train_labels"]}
+
+
+def tiny(data: dict[str, np.ndarray], **more: object) -> Solver:
+    return Solver(**data, **({"validation": 6, "batch_size": 9, "epochs": 2, "save_best": False} | more))
+
+
+def test_one_update_is_torchs(data: dict[str, np.ndarray]) -> None:
+    solver = tiny(data, learning_rate=0.05, model="VanillaCNN")
+    x, y = solver._batch(0)
+    reference = copy.deepcopy(solver.model)
+    loss = torch.nn.functional.cross_entropy(reference(x), y)
+    optimizer = torch.optim.SGD(reference.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
+    loss.backward()
+    optimizer.step()
+    solver.model.train()
+    output, ours = solver._compute_loss_update_params(x, y)
+    assert output.shape == (9, 10) and ours.item() == pytest.approx(loss.item(), abs=1e-6)
+    for a, b in zip(solver.model.parameters(), reference.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-7)
+
+
+def test_nothing_is_updated_in_eval_mode(data: dict[str, np.ndarray]) -> None:
+    solver = tiny(data, learning_rate=0.05)
+    solver.model.eval()
+    before = {name: tensor.clone() for name, tensor in solver.model.state_dict().items()}
+    output, loss = solver._compute_loss_update_params(*solver._batch(0))
+    assert not output.requires_grad and not loss.requires_grad
+    assert all(torch.equal(before[name], tensor) for name, tensor in solver.model.state_dict().items())
+
+
+def test_learning_rates(data: dict[str, np.ndarray]) -> None:
+    def rates(**more: object) -> list[float]:
+        solver = tiny(data, learning_rate=1.0, **more)
+        assert solver.steps_per_epoch == 6
+        found = []
+        for step in range(solver.epochs * 6):
+            solver._adjust_learning_rate(step)
+            found.append(solver.optimizer.param_groups[0]["lr"])
+        return found
+
+    assert rates(epochs=5, steps=[2, 4], warmup=0)[::6] == [1.0, 1.0, 0.1, 0.1, 0.01]
+    assert rates(epochs=4, steps=[3, 4], warmup=2)[::6] == [0.5, 1.0, 1.0, 0.1]
+    up_and_down = rates(epochs=10, schedule="triangular")
+    assert max(up_and_down) == up_and_down[12] == 1.0 and up_and_down[0] == 0.2 and up_and_down[-1] < 0.03
+
+
+def test_validation_images_are_not_trained_on(data: dict[str, np.ndarray]) -> None:
+    solver = tiny(data)
+    assert len(solver.val_images) == 6 and len(solver.train_images) == 54
+    flat = [images.flatten(1).tolist() for images in (solver.train_images, solver.val_images)]
+    assert not {tuple(row) for row in flat[0]} & {tuple(row) for row in flat[1]}
+    assert sum(solver.cls_num_list) == 54
+    for step in range(6):
+        assert len(solver._batch(step)[0]) == 9
+    everything = tiny(data, validation=0)
+    assert len(everything.train_images) == 60 and everything.evaluate()[0] == 0.0
+
+
+def test_every_image_comes_once_an_epoch(data: dict[str, np.ndarray]) -> None:
+    solver = tiny(data)
+    labels = torch.cat([solver._batch(step)[1] for step in range(6)])
+    assert torch.equal(labels.sort().values, solver.train_labels.sort().values)
+    a, b = solver._batch(3)[0], solver._batch(3)[0]
+    assert torch.equal(a, b)
+
+
+def test_long_tail_is_exponential() -> None:
+    labels = np.random.RandomState(1).permutation(np.repeat(np.arange(10), 500))
+    rows = long_tail(labels, 100)
+    counts = np.bincount(labels[rows])
+    assert counts[0] == 500 and counts[9] == 5 and np.all(np.diff(counts) < 0)
+    assert np.allclose(counts, 500 * 100 ** (-np.arange(10) / 9), atol=1)
+    assert np.array_equal(rows, long_tail(labels, 100)) and len(set(rows)) == len(rows)
+    assert np.bincount(labels[long_tail(labels, 1)]).tolist() == [500] * 10
+
+
+def test_class_weights_follow_the_long_tail(data: dict[str, np.ndarray]) -> None:
+    images = np.repeat(data["images"], 20, axis=0)
+    labels = np.repeat(np.arange(10), 120)
+    solver = Solver(
+        images=images, labels=labels, imbalance="imbalance", imbalance_factor=10, loss_type="Focal", beta=0.99,
+        gamma=1.0, model="ResNet-32", validation=100,
+    )  # fmt: skip
+    weight = solver.criterion.weight
+    assert weight.argmin() == 0 and weight.argmax() == 9 and weight.sum().item() == pytest.approx(10, abs=1e-4)
+    assert solver.criterion.gamma == 1.0
+
+
+def test_the_stem_whitens_patches(data: dict[str, np.ndarray]) -> None:
+    solver = tiny(data, model="MyModel", validation=0)
+    x = solver._normalise(solver.train_images)
+    with torch.no_grad():
+        y = torch.nn.functional.conv2d(x, solver.model.whitening.weight)[:, :12].permute(1, 0, 2, 3).flatten(1)
+    covariance = torch.cov(y.double())
+    off = covariance - torch.diag(covariance.diag())
+    assert off.abs().max() < 0.01 and (covariance.diag() <= 1.01).all() and covariance.diag().max() > 0.95
+    assert not solver.model.whitening.weight.requires_grad
+
+
+def test_my_model_averages_over_mirror_images_when_evaluated() -> None:
+    model = MyModel().eval()
+    x = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.allclose(model(x), model(x.flip(3)), atol=1e-6)
+        model.train()
+        assert model(x).shape == (3, 10) and not torch.allclose(model(x), model(x.flip(3)), atol=1e-6)
+
+
+def test_bad_values_are_refused(data: dict[str, np.ndarray]) -> None:
+    for more in ({"model": "VGG"}, {"loss_type": "MSE"}, {"schedule": "cosine"}):
+        with pytest.raises(ValueError, match=next(iter(more))):
+            tiny(data, **more)
+
+
+def test_configurations_are_the_recipes() -> None:
+    assert {path.name for path in recipes.CONFIGS.glob("*.yaml")} == {f"config_{n}.yaml" for n in recipes.RECIPES}
+    for name in recipes.RECIPES:
+        text = (recipes.CONFIGS / f"config_{name}.yaml").read_text()
+        assert text == recipes.as_yaml(name), "run: python -m dlcv.cs7643.recipes"
+        flat = {key: value for section in yaml.safe_load(text).values() for key, value in section.items()}
+        assert flat == recipes.Recipe(**recipes.RECIPES[name]).solver_arguments()  # type: ignore[arg-type]
+    course = recipes.Recipe(**recipes.RECIPES["twolayer"]).solver_arguments()  # type: ignore[arg-type]
+    wanted = {"batch_size": 128, "epochs": 10, "steps": [6, 8], "reg": 5e-4, "momentum": 0.9, "learning_rate": 1e-4}
+    assert wanted.items() <= course.items()
+
+
+def test_as_it_is_handed_in_it_prints_nothing(arrays: Path, tmp_path: Path) -> None:
+    """A copy of the folder, used as the course uses it: from inside, by the names of the skeleton."""
+    shutil.copytree(PART2, tmp_path / "part2", ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))
+    code = f"""
+import numpy as np, torch
+from solver import Solver
+from models import *
+from losses import FocalLoss, reweight
+file = np.load({str(arrays / "cifar10.npz")!r})
+solver = Solver(images=file["train_images"], labels=file["train_labels"], model="TwoLayerNet", validation=6,
+                batch_size=9, epochs=2, device="cpu", path_prefix=".")
+solver.train()
+model = TwoLayerNet(3072, 256, 10)
+model.load_state_dict(torch.load("checkpoints/twolayernet.pth", weights_only=True))
+assert 0 < solver.best <= 1 and solver.best_cm.shape == (10, 10)
+"""
+    result = call(sys.executable, "-c", code, cwd=tmp_path / "part2", env={"PYTHONPATH": ""})
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", ""), result.stderr
+
+
+def test_it_imports_what_the_skeleton_does() -> None:
+    allowed = {"copy", "os", "pathlib", "time", "numpy", "torch", "torchvision", "yaml", "losses", "models"}
+    for path in PART2.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                names = [node.module or ""]
+            else:
+                continue
+            assert {name.split(".")[0] for name in names} <= allowed, path
+
+
+def train(arrays: Path, out: Path, *flags: object) -> dict[str, object]:
+    common = ["--data", arrays, "--out", out, "--epochs", 3, "--batch-size", 9, "--validation", 6]
+    result = call("python3", SCRIPT, *flags, *common)
+    assert result.returncode == 0, result.stderr
+    return json.loads((out / "model.json").read_text())
+
+
+def test_training_keeps_the_best_epoch(arrays: Path, tmp_path: Path) -> None:
+    told = train(arrays, tmp_path, "mymodel", "--no-bf16")
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    scores = [line["validation_accuracy"] for line in lines if "validation_accuracy" in line]
+    assert len(scores) == 3 and told["epoch"] == 1 + int(np.argmax(scores))
+    assert told["metrics"]["validation_accuracy"] == max(scores) and sum(told["data"]["training"]) == 54  # type: ignore[index]
+    MyModel().load_state_dict(torch.load(tmp_path / "model.pth", weights_only=True))
+
+
+def test_a_killed_training_ends_with_the_same_bits(arrays: Path, tmp_path: Path) -> None:
+    flags = ["--epochs", 30, "--batch-size", 9, "--validation", 0, "--data", arrays, "--save-seconds", 0.0001]
+    assert call("python3", SCRIPT, "twolayer", *flags, "--out", tmp_path / "whole").returncode == 0
+    kill_after_first_save(tmp_path / "parts", SCRIPT, "twolayer", *flags, "--out", tmp_path / "parts")
+    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 210
+    assert call("python3", SCRIPT, "twolayer", *flags, "--out", tmp_path / "parts", "--resume").returncode == 0
+    a, b = (torch.load(tmp_path / name / "model.pth", weights_only=True) for name in ("whole", "parts"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_bad_flags_are_told(arrays: Path, tmp_path: Path) -> None:
+    for words, message in ((["lenet"], "lenet"), ([], "preset"), (["twolayer", "--epochs", 0], "--epochs 0")):
+        assert_one_line(call("python3", SCRIPT, *words, "--data", arrays, "--out", tmp_path), 2, message)

@@ -1,0 +1,76 @@
+"""Trains the networks of CS7643 assignment 2, part 2, on CIFAR-10, with the solver that is handed in.
+
+    python train/train_cifar.py twolayer      # or vanilla_cnn, mymodel, resnet32_ce, resnet32_cb_focal, …
+    python train/train_cifar.py resnet32_cb_focal --beta 0.999 --seed 1
+
+Data: data/cifar10.npz (bash get_dataset.sh --only cifar10). No test image is read. Writes model.pth (a plain state
+dict, as the course loads it), model.json (its provenance), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+try:
+    import torch
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit
+    from dlcv.cs7643.part2.solver import Solver
+    from dlcv.cs7643.recipes import RECIPES, Recipe
+    from dlcv.data.arrays import read_arrays
+    from dlcv.files import atomic_path, write_text
+    from dlcv.trainer import read_log, run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains a network of CS7643 assignment 2.", {"epochs": 2}, RECIPES)
+    out = args.out or Path("runs") / f"cifar_{args.preset}_seed{r.seed}{'_quick' if args.quick else ''}"
+    commit = current_commit()  # of the code that runs now, whatever is committed meanwhile
+    images, labels = read_arrays(args.data, "cifar10", "train")
+    solver = Solver(
+        images=images.permute(0, 2, 3, 1), labels=labels.numpy(), device=repro.choose_device(), **r.solver_arguments()
+    )
+
+    def train_step(step: int, batch: None) -> dict[str, torch.Tensor]:
+        loss, accuracy = solver.train_step(step)
+        return {"loss": loss, "accuracy": accuracy}
+
+    def evaluate(done: int) -> dict[str, float]:
+        with atomic_path(out / "snapshots" / f"step_{done:06d}.pth") as temporary:
+            weights = solver.model.state_dict()
+            torch.save({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, temporary)
+        if not r.validation:
+            return {}
+        accuracy, matrix = solver.evaluate()
+        return {"validation_accuracy": accuracy} | {f"validation_class_{c}": float(matrix[c, c]) for c in range(10)}
+
+    run_steps(
+        train_step, lambda step: None, steps=r.epochs * solver.steps_per_epoch, recipe=asdict(r), out=out,
+        resume=args.resume, save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=solver.steps_per_epoch,
+        state={"model": solver.model, "optimizer": solver.optimizer},
+    )  # fmt: skip
+
+    scored = [line for line in read_log(out / "log.jsonl") if "validation_accuracy" in line]
+    last = {"step": r.epochs * solver.steps_per_epoch}
+    kept = max(scored, key=lambda line: line["validation_accuracy"], default=last)
+    provenance = {
+        "commit": commit,
+        "torch": str(torch.__version__),
+        "recipe": asdict(r),
+        "epoch": kept["step"] // solver.steps_per_epoch,
+        "selection": "best epoch on validation images" if r.validation else "last epoch",
+        "metrics": {name: value for name, value in kept.items() if name.startswith("validation")},
+        "data": {"training": solver.cls_num_list, "validation": r.validation},
+        "parameters": sum(p.numel() for p in solver.model.parameters()),
+    }
+    with atomic_path(out / "model.pth") as temporary:
+        temporary.write_bytes((out / "snapshots" / f"step_{kept['step']:06d}.pth").read_bytes())
+    write_text(out / "model.json", json.dumps(provenance, indent=1) + "\n")
+    print(f"{out / 'model.pth'}: epoch {provenance['epoch']}, {provenance['metrics'].get('validation_accuracy', '')}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_cifar.py")
