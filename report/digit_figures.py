@@ -8,13 +8,12 @@ Seed 0 of each pair, fixed beforehand.
 """
 
 import argparse
-import subprocess
-import sys
 from pathlib import Path
 
 try:
     import matplotlib.pyplot as plt
     import numpy as np
+    from answers import kept_result, look
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
     from plotting import FIGURES, save
     from sklearn.decomposition import PCA
@@ -35,15 +34,6 @@ TRAIN_IMAGES = 3_000  # of target train, in the curves of the sure
 POINTS = 1_000  # test images of each domain in a t-SNE figure
 
 
-def look(checkpoint: Path, save: Path, data: Path | None, *flags: str) -> None:
-    """Reads answers through the ledger's command, unless that was done with this checkpoint before."""
-    if save.exists() and save.stat().st_mtime > checkpoint.stat().st_mtime:
-        return
-    command = [sys.executable, "-m", "dlcv.evaluate", str(checkpoint), *flags, "--save", str(save)]
-    if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
-        raise cli.UserError("dlcv.evaluate failed, see above")
-
-
 def evaluate(method: str, study: Path, kept: Path, data: Path | None) -> None:
     """Reads both test sets; for the improved method target train, too, with every snapshot."""
     purpose = f"figures of problem {PROBLEMS[method]}: t-SNE, confusion, worst images"
@@ -51,18 +41,11 @@ def evaluate(method: str, study: Path, kept: Path, data: Path | None) -> None:
         run = study / f"{source}_{target}_{method}_seed0"
         for domain, statistics in ((source, "source"), (target, "target")):
             flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose]
-            look(run / "model.pth", kept / f"{source}_{target}_{statistics}.npz", data, *flags)
+            look([run / "model.pth"], kept / f"{source}_{target}_{statistics}.npz", data, *flags)
         for snapshot in sorted(run.glob("snapshots/*.pth")) if method == "uda" else []:
             flags = ["--domain", target, "--split", "train", "--limit", str(TRAIN_IMAGES)]
             flags += ["--purpose", "figures of problem 4: precision of the sure"]
-            look(snapshot, kept / f"{source}_{target}_{snapshot.stem}.npz", data, *flags)
-
-
-def kept_result(path: Path) -> dict[str, np.ndarray]:
-    """What dlcv.evaluate saved."""
-    if not path.exists():
-        raise cli.UserError(f"{path} is not there: run this with --evaluate first")
-    return dict(np.load(path))
+            look([snapshot], kept / f"{source}_{target}_{snapshot.stem}.npz", data, *flags)
 
 
 def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:

@@ -11,7 +11,6 @@ oracle is the best of a run's snapshots by test accuracy: what choosing by the a
 import argparse
 import csv
 import hashlib
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,11 +21,12 @@ try:
     import numpy as np
     from plotting import FIGURES, save
     from scipy.stats import spearmanr
+    from tables import fill
 
     from dlcv import cli
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.digits import PAIRS
-    from dlcv.files import atomic_path, write_text
+    from dlcv.files import atomic_path
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -270,11 +270,7 @@ def main() -> None:
     if args.collect or args.evaluate:
         collect(studies)
     written = tables()
-    for path in TEXTS:
-        text = path.read_text(encoding="utf-8")
-        for name, table in written.items():
-            text = re.sub(rf"(?s)(<!-- {name}[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text)
-        write_text(path, text)
+    fill(TEXTS, written)
     draw_scatter("dann_label_free.png", {"dann": "o", "source": "x"})
     draw_scatter("uda_label_free.png", {"uda": "o"})
     print("\n\n".join(written.values()))

@@ -38,10 +38,8 @@ def draw_faces(
     *,
     row_titles: Sequence[str] = (),
     titles: Sequence[str] = (),
-    titled_row: int = 0,
-    suptitle: str = "",
 ) -> None:
-    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and one above each image of `titled_row`."""
+    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
     columns = max(len(row) for row in rows)
     figure, grid = plt.subplots(
         len(rows), columns, figsize=(columns * 1.05, len(rows) * (1.25 if titles else 1.05)), squeeze=False
@@ -52,11 +50,9 @@ def draw_faces(
         if row_titles:
             grid[index, 0].text(-0.08, 0.5, row_titles[index], transform=grid[index, 0].transAxes,
                                 ha="right", va="center", fontsize=9)  # fmt: skip
-    for axes, title in zip(grid[titled_row], titles, strict=False):
+    for axes, title in zip(grid[0], titles, strict=False):
         axes.set_title(title, fontsize=9)
     for axes in grid.flat:
         axes.axis("off")
     figure.subplots_adjust(wspace=0.04, hspace=0.25 if titles else 0.04)
-    if suptitle:
-        figure.suptitle(suptitle, fontsize=10, y=0.98 if len(rows) > 2 else 1.05)
     save(figure, path)

@@ -1,5 +1,6 @@
 """Tiny real data in the courses' layout, and how tests call the repository's commands."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -47,6 +49,16 @@ def kill_after_first_save(out: Path, *command: object) -> None:
         time.sleep(0.002)
     process.kill()
     process.wait()
+
+
+def load_report_script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """report/<name>.py as a module, whose places for documents a test may change."""
+    monkeypatch.syspath_prepend(REPO / "report")
+    spec = importlib.util.spec_from_file_location(name, REPO / "report" / f"{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def assert_one_line(result: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:

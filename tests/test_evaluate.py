@@ -11,7 +11,12 @@ from torch import nn
 
 from dlcv.checkpoint import load_model, save_checkpoint
 from dlcv.cli import UserError
+from dlcv.cs7643.part2 import models
+from dlcv.cs7643.part2.solver import MEAN, STD
+from dlcv.data.arrays import read_arrays
 from dlcv.data.digits import read_folder, read_labels
+from dlcv.images import to_float
+from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
 from dlcv.models.dann import DANN, SOURCE, DANNConfig
 from dlcv.predict import predict_labels
 
@@ -113,3 +118,39 @@ def test_damage_is_noticed_by_the_manifest(checkpoint: Path) -> None:
     (checkpoint.parent / "MANIFEST").write_text(f"{'0' * 64}  model.pth\n")
     with pytest.raises(UserError, match=r"damaged.*download_models\.sh"):
         load_model(DANN, checkpoint)
+
+
+def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) -> None:
+    """The project's checkpoints and the course's plain state dicts; several at once, with one row each in the npz."""
+    torch.manual_seed(0)
+    own = CifarCNN(CifarCNNConfig()).eval()
+    save_checkpoint(tmp_path / "own.pth", own, {})
+    plain = {"TwoLayerNet": models.TwoLayerNet(3072, 256, 10), "MyModel": models.MyModel(), "ResNet": models.resnet32()}
+    plain["VanillaCNN"] = models.VanillaCNN()
+    for name, network in plain.items():
+        torch.save(network.state_dict(), tmp_path / f"{name}.pth")
+    paths = [tmp_path / "own.pth", *(tmp_path / f"{name}.pth" for name in plain)]
+    command = ["python3", "-m", "dlcv.evaluate", "--data", arrays, "--domain", "cifar10", "--purpose", "a test"]
+    command += ["--ledger", tmp_path / "ledger.csv"]
+    result = call(*command, *paths, "--save", tmp_path / "all.npz")
+    assert result.returncode == 0, result.stderr
+    saved, (images, labels) = np.load(tmp_path / "all.npz"), read_arrays(arrays, "cifar10", "test")
+    assert saved["logits"].shape == (5, 20, 10) and np.array_equal(saved["labels"], labels.numpy())
+    x = to_float(images)
+    standardised = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    with torch.no_grad():
+        assert np.allclose(saved["logits"][0], own(x).numpy(), atol=1e-5)
+        for row, network in enumerate(plain.values(), start=1):
+            assert np.allclose(saved["logits"][row], network.eval()(standardised).numpy(), atol=1e-4)
+    with (tmp_path / "ledger.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["domain"] for line in lines] == ["cifar10"] * 5
+    accuracy = np.mean(saved["predictions"][0] == labels.numpy())
+    assert float(lines[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-4)
+
+    torch.save({"weights": 1}, tmp_path / "other.pth")
+    assert_one_line(call(*command, tmp_path / "other.pth"), 1, "holds no network for CIFAR-10")
+    torch.save({"fc1.weight": torch.zeros(2, 2)}, tmp_path / "wrong.pth")
+    assert_one_line(call(*command, tmp_path / "wrong.pth"), 1, "does not fit this version of TwoLayerNet")
+    (tmp_path / "text.pth").write_text("no checkpoint")
+    assert_one_line(call(*command, tmp_path / "text.pth"), 1, "cannot read")

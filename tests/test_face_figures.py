@@ -26,7 +26,7 @@ def figures(runs: Path, faces: Path, tmp_path_factory: pytest.TempPathFactory) -
     flags = ["--data", faces, "--out", out]
     for script, name, more in (
         ("vae_figures.py", "vae", []),
-        ("gan_figures.py", "gan", ["--vae", runs / "vae" / "model.pth", "--cache", runs / "cache"]),
+        ("gan_figures.py", "gan", ["--vae", runs / "vae" / "model.pth"]),
     ):
         run = ["--checkpoint", runs / name / "model.pth", "--log", runs / name / "log.jsonl"]
         result = call("python3", REPORT / script, *flags, *run, *more)

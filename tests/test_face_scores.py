@@ -1,28 +1,25 @@
 """report/face_scores.py on tiny data, with a cheap stand-in for the feature network."""
 
 import csv
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO
+from conftest import load_report_script
 from sklearn.decomposition import PCA
 
 from dlcv.checkpoint import save_checkpoint
 from dlcv.cli import UsageError, UserError
+from dlcv.evaluate import append_to_ledger
 from dlcv.models.gan import Generator, GeneratorConfig
 from dlcv.models.vae import VAE, VAEConfig
 
 
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("face_scores", REPO / "report" / "face_scores.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_report_script("face_scores", monkeypatch)
     means = lambda images: images.float().mean((2, 3)) / 255  # noqa: E731 - three features: the mean colour
     monkeypatch.setattr(module.metrics, "efficientnet_lite0", lambda: means)
     return module
@@ -92,3 +89,26 @@ def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:
     assert torch.allclose(drawn.mean(0), torch.from_numpy(found.mean_), atol=0.03)
     with pytest.raises(UserError, match="need at least as many images"):
         scores.linear(images[:5], 6)
+
+
+def test_the_table_shows_the_newest_line_of_each_purpose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tables, columns = (
+        load_report_script("face_tables", monkeypatch),
+        load_report_script("face_scores", monkeypatch).COLUMNS,
+    )
+    common = {"features": "efficientnet", "n": 3000, "n_real": 2903, "kernel": 0.01, "precision": 0.5, "recall": 0.25}
+    for what, against, frechet, purpose, more in (
+        ("a", "held-out", 90.0, "table: VAE", {"recon_mse": "0.00700"}),
+        ("b", "held-out", 40.0, "table: GAN", {}),
+        ("c", "held-out", 20.0, "pilot", {}),
+        ("d", "held-out", 80.04, "table: VAE", {"recon_mse": "0.00650"}),
+        ("e", "test", 30.0, "table: GAN", {}),
+    ):
+        line = common | {"what": what, "against": against, "frechet": frechet, "purpose": purpose} | more
+        append_to_ledger(tmp_path / "s.csv", columns, **line)
+    lines = tables.score_table(tmp_path / "s.csv", "held-out").splitlines()
+    assert lines[2:] == [
+        "| VAE | 3000 against 2903 | 80.0 | 0.0100 | 0.50 | 0.25 | 0.0065 |",
+        "| GAN | 3000 against 2903 | 40.0 | 0.0100 | 0.50 | 0.25 |  |",
+    ]
+    assert len(tables.score_table(tmp_path / "s.csv", "test").splitlines()) == 3

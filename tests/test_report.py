@@ -1,13 +1,12 @@
 """report/digit_results.py: tables from a small csv of runs, worked out by hand; collecting from runs and ledger."""
 
 import csv
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import REPO, call
+from conftest import REPO, call, load_report_script
 
 from dlcv.evaluate import append_to_ledger
 from dlcv.files import write_text
@@ -16,11 +15,7 @@ from dlcv.files import write_text
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script as a module, whose documents and figures lie in tmp_path."""
-    monkeypatch.syspath_prepend(REPO / "report")
-    spec = importlib.util.spec_from_file_location("digit_results", REPO / "report" / "digit_results.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_report_script("digit_results", monkeypatch)
     module.DOCS, module.FIGURES = tmp_path, tmp_path
     module.RESULTS = tmp_path / "digit_runs.csv"
     return module

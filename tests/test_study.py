@@ -1,5 +1,6 @@
 """train/study_digits.py and report/publish_checkpoints.py on tiny real data."""
 
+import json
 from pathlib import Path
 
 from conftest import REPO, assert_one_line, call
@@ -80,3 +81,18 @@ def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
     recipe = read_checkpoint(tmp_path / "s" / "usps_svhn_uda_seed2" / "model.pth")["provenance"]["recipe"]
     assert (recipe["source"], recipe["target"], recipe["seed"]) == ("usps", "svhn", 2)
     assert "1 of 18 runs are done" in call(*command, "--list").stdout
+
+
+def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
+    script = REPO / "train" / "study_photos.py"
+    counts = {"eee7331": 6, "cs7643": 5, "rates": 3, "longtail": 15, "autoencoder": 5}
+    for study, count in counts.items():
+        listed = call("python3", script, study, "--runs", tmp_path, "--list").stdout
+        assert f"0 of {count} runs are done" in listed and listed.count("left:") == count
+    flags = ["--", "--data", arrays, "--epochs", 1, "--batch-size", 20, "--validation", 6]
+    result = call("python3", script, "rates", "--runs", tmp_path, *flags, "--imbalance-factor", 2)
+    assert result.returncode == 0, result.stdout
+    rates = [json.loads(p.read_text())["recipe"]["learning_rate"] for p in sorted(tmp_path.glob("*/model.json"))]
+    assert rates == [0.05, 0.1, 0.2]
+    assert "3 of 3 runs are done" in call("python3", script, "rates", "--runs", tmp_path, "--list").stdout
+    assert_one_line(call("python3", script, "rates", "--jobs", 0), 2, "--jobs 0")

@@ -8,16 +8,13 @@ for each target). The improved method's has one, uda. Flags behind -- go to trai
 """
 
 import argparse
-import os
-import signal
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 try:
     from dlcv import cli
     from dlcv.data.digits import PAIRS
+    from dlcv.study import Run, work
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -49,8 +46,6 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
-    if args.jobs < 1:
-        raise cli.UsageError(f"--jobs {args.jobs}: must be at least 1")
     if args.modes and args.method == "uda":
         raise cli.UsageError("--modes: only DANN's study has modes")
     study = args.out or Path("runs") / f"study_{args.method}"
@@ -63,52 +58,13 @@ def main() -> int:
         if (not args.modes or run[2] in args.modes) and (not args.pairs or f"{run[0]}_{run[1]}" in args.pairs)
     ]
 
-    def folder(run: tuple[str, str, str, int]) -> Path:
-        source, target, mode, seed = run
-        return study / f"{source}_{target}_{mode}_seed{seed}"
-
-    left = [run for run in runs if not (folder(run) / "model.pth").exists()]
-    begun = [run for run in left if (folder(run) / "last.pt").exists()]
-    print(
-        f"{len(runs) - len(left)} of {len(runs)} runs are done, {len(begun)} begun, {len(left) - len(begun)} not begun"
-    )
-    if args.list:
-        for run in left:
-            print(f"  left: {folder(run)}{' (begun)' if run in begun else ''}")
-        return 0
-
-    running: list[subprocess.Popen[bytes]] = []
-
-    def stop(number: int, _: object) -> None:
-        """The runs save themselves and end; what was not begun is left for the next call."""
-        left.clear()
-        for process in running:
-            process.send_signal(signal.SIGTERM)
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, stop)
-
-    def train(run: tuple[str, str, str, int]) -> bool:
-        source, target, mode, seed = run
-        if run not in left:  # stopped meanwhile
-            return False
-        out = folder(run)
-        out.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(Path(__file__).with_name(f"train_{args.method}.py"))]
-        command += ["--source", source, "--target", target, *(["--mode", mode] if args.method == "dann" else [])]
-        command += ["--seed", str(seed), "--out", str(out), "--resume"]
-        command += [*(UPPER_BOUND_FLAGS if mode == "target" else []), *flags]
-        with (out / "stderr.txt").open("a") as log:
-            environment = os.environ | {"OMP_NUM_THREADS": "1"}
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-            running.append(process)
-            code = process.wait()
-        last_line = (out / "stderr.txt").read_text().strip().splitlines()[-1:]
-        print(f"{'done' if code == 0 else 'FAILED'}: {out}: {' '.join(last_line)}", flush=True)
-        return code == 0
-
-    with ThreadPoolExecutor(args.jobs) as pool:
-        return 0 if all(list(pool.map(train, list(left)))) else 1
+    script = Path(__file__).with_name(f"train_{args.method}.py")
+    todo = []
+    for source, target, mode, seed in runs:
+        own = ["--source", source, "--target", target, *(["--mode", mode] if args.method == "dann" else [])]
+        own += ["--seed", str(seed), *(UPPER_BOUND_FLAGS if mode == "target" else []), *flags]
+        todo.append(Run(study / f"{source}_{target}_{mode}_seed{seed}", script, tuple(own)))
+    return work(todo, args.jobs, args.list)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from dlcv import cli, repro
 from dlcv.checkpoint import current_commit
+from dlcv.cifar_models import load_cifar_model
+from dlcv.data.arrays import read_arrays
 from dlcv.data.digits import DOMAINS, read_folder, read_labels, split_folder
 from dlcv.digit_models import load_digit_model
 from dlcv.files import atomic_path, check_writable
@@ -33,19 +36,26 @@ COLUMNS = ("date", "commit", "checkpoint", "sha256", "domain", "split", "statist
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
-    parser.add_argument("--data", type=Path, help="folder of the data (default: hw3_data or data/hw3_data)")
-    parser.add_argument("--domain", choices=DOMAINS, required=True)
+    parser.add_argument(
+        "--data", type=Path, help="folder of the data (default: hw3_data or data/hw3_data; for cifar10 data)"
+    )
+    parser.add_argument("--domain", choices=(*DOMAINS, "cifar10"), required=True)
     parser.add_argument("--split", choices=("test", "train"), default="test")
     parser.add_argument("--limit", type=int, help="only so many images, drawn with a fixed seed")
-    parser.add_argument("--statistics", choices=("target", "source"), default="target", help="batch-norm statistics")
+    parser.add_argument(
+        "--statistics", choices=("target", "source"), default="target", help="digits: batch-norm statistics"
+    )
     parser.add_argument("--purpose", required=True, help="why the answers are looked at; goes into the ledger")
-    parser.add_argument("--save", type=Path, help="one npz with names, labels, predictions, features, logits (.npz)")
+    parser.add_argument(
+        "--save", type=Path, help="one npz with names, labels, predictions, logits; for digits features, too (.npz)"
+    )
     parser.add_argument("--ledger", type=Path, default=LEDGER)
     args = parser.parse_args()
+    digits = args.domain != "cifar10"
     if args.limit is not None and (args.limit < 1 or args.split == "test"):
         raise cli.UsageError(f"--limit {args.limit}: at least 1, and for --split train only: a test set is read whole")
-    if args.save is not None and len(args.checkpoints) > 1:
-        raise cli.UsageError("--save takes one checkpoint at a time")
+    if args.save is not None and len(args.checkpoints) > 1 and digits:
+        raise cli.UsageError("--save takes one checkpoint of digits at a time")
     if args.save is not None:
         if args.save.suffix != ".npz":
             raise cli.UsageError(f"--save {args.save}: the name must end in .npz")
@@ -53,14 +63,14 @@ def main() -> None:
     check_writable(args.ledger)  # before any answer is read
     repro.exact_float32()
     device = repro.choose_device()
-    names, images = read_folder(split_folder(args.data, args.domain, args.split))
+    names, images, labels = read_answers(args.data, args.domain, args.split)
     if args.limit is not None:
         rows = torch.randperm(len(names), generator=torch.Generator().manual_seed(0))[: args.limit].sort().values
-        names, images = [names[row] for row in rows.tolist()], images[rows]
-    labels = read_labels(args.data, args.domain, args.split, names).numpy()
+        names, images, labels = [names[row] for row in rows.tolist()], images[rows], labels[rows]
+    kept: dict[str, list[np.ndarray]] = {}
     for path in args.checkpoints:
-        model = load_digit_model(path).to(device)
-        if args.statistics == "source":
+        model = (load_digit_model(path) if digits else load_cifar_model(path)).to(device)
+        if isinstance(model, DANN | UDA) and args.statistics == "source":
             model.domain = SOURCE
         predictions = predict_labels(model, images)
         accuracy = float(np.mean(predictions == labels))
@@ -70,32 +80,43 @@ def main() -> None:
             sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
             domain=args.domain,
             split=args.split,
-            statistics=args.statistics,
+            statistics=args.statistics if digits else "",
             images=len(names),
             purpose=args.purpose,
             accuracy=f"{accuracy:.4f}",
         )
-        print(f"{path}: {100 * accuracy:.2f} % of {len(names)} {args.domain}/{args.split} images")
+        print(f"{path}: {100 * accuracy:.2f} % of {len(names)} {args.domain}/{args.split} images", flush=True)
         if args.save is not None:
-            features, logits = features_and_logits(model, images)
-            with atomic_path(args.save) as temporary:
-                np.savez_compressed(
-                    temporary,
-                    names=np.array(names),
-                    labels=labels,
-                    predictions=predictions,
-                    features=features,
-                    logits=logits,
-                )
+            parts = {"predictions": predictions} | outputs(model, images)
+            for name, part in parts.items():
+                kept.setdefault(name, []).append(part)
+    if args.save is not None:
+        # One checkpoint of digits: its arrays. CIFAR-10: one row of each array a checkpoint.
+        arrays = {name: parts[0] if digits else np.stack(parts) for name, parts in kept.items()}
+        checkpoints = {} if digits else {"checkpoints": np.array([path.as_posix() for path in args.checkpoints])}
+        with atomic_path(args.save) as temporary:
+            np.savez_compressed(temporary, names=np.array(names), labels=labels, **arrays, **checkpoints)  # type: ignore[arg-type]
+
+
+def read_answers(data: Path | None, domain: str, split: str) -> tuple[list[str], torch.Tensor, np.ndarray]:
+    """Names, images uint8 (N, 3, H, W) and labels (N,) of a split."""
+    if domain == "cifar10":
+        images, labels = read_arrays(data, "cifar10", "train" if split == "train" else "test")
+        return [str(row) for row in range(len(images))], images, labels.numpy()
+    names, images = read_folder(split_folder(data, domain, split))
+    return names, images, read_labels(data, domain, split, names).numpy()
 
 
 @torch.inference_mode()
-def features_and_logits(model: DANN | UDA, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Features (N, D) float32 of the last hidden layer, and class logits (N, 10)."""
+def outputs(model: nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
+    """Logits (N, 10) float32, and for digits the features (N, D) of the last hidden layer."""
     device = next(model.parameters()).device
-    features = [model.extract(to_float(batch.to(device)), model.domain) for batch in images.split(500)]
+    batches = (to_float(batch.to(device)) for batch in images.split(250))
+    if not isinstance(model, DANN | UDA):
+        return {"logits": torch.cat([model(batch).float() for batch in batches]).cpu().numpy()}
+    features = [model.extract(batch, model.domain) for batch in batches]
     logits = [model.classifier(batch) for batch in features]
-    return torch.cat(features).cpu().numpy(), torch.cat(logits).cpu().numpy()
+    return {"features": torch.cat(features).cpu().numpy(), "logits": torch.cat(logits).cpu().numpy()}
 
 
 def append_to_ledger(ledger: Path, columns: Sequence[str] = COLUMNS, **values: object) -> None:

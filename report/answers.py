@@ -1,0 +1,26 @@
+"""How report scripts come by test answers: through dlcv.evaluate and its ledger, and not twice."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dlcv import cli
+
+
+def look(checkpoints: Sequence[Path], save: Path, data: Path | None, *flags: str) -> None:
+    """Has dlcv.evaluate read answers into `save` (npz), unless that was done with these checkpoints before."""
+    if save.exists() and all(save.stat().st_mtime > path.stat().st_mtime for path in checkpoints):
+        return
+    command = [sys.executable, "-m", "dlcv.evaluate", *map(str, checkpoints), *flags, "--save", str(save)]
+    if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
+        raise cli.UserError("dlcv.evaluate failed, see above")
+
+
+def kept_result(path: Path) -> dict[str, np.ndarray]:
+    """What dlcv.evaluate saved."""
+    if not path.exists():
+        raise cli.UserError(f"{path} is not there: run this with --evaluate first")
+    return dict(np.load(path))

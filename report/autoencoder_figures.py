@@ -1,0 +1,190 @@
+"""TU Dresden, homework 3, problem 4: sizes, training, latent scatter, decoded grid, reconstructions, test error.
+
+    python report/autoencoder_figures.py            # from runs/autoencoder_seed*/ and checkpoints/autoencoder.pth
+
+Writes report/figures/autoencoder_*.png, the interactive report/figures/autoencoder_latents.html and the tables in
+docs/models/autoencoder.md. The test error of the kept checkpoint and of every run stands in docs/results.
+"""
+
+import argparse
+import csv
+import io
+import json
+from pathlib import Path
+
+try:
+    import matplotlib.pyplot as plt
+    import numpy as np
+    import torch
+    from matplotlib.colors import to_hex
+    from plotting import FIGURES, draw_faces, save
+    from tables import fill
+
+    from dlcv import cli
+    from dlcv.checkpoint import load_model, read_checkpoint
+    from dlcv.data.arrays import read_arrays
+    from dlcv.files import write_text
+    from dlcv.images import make_grid, to_float, to_uint8
+    from dlcv.models.autoencoder import Autoencoder
+    from dlcv.sampling import CHECKPOINTS
+    from dlcv.trainer import read_log
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+POINTS = 10_000  # training images in the scatter: 60,000 points hide each other
+GRID = 12
+
+
+@torch.inference_mode()
+def mean_squared_error(model: Autoencoder, images: torch.Tensor) -> float:
+    """Over all pixels of uint8 images (N, 1, 28, 28), in [0, 1]²."""
+    parts = [to_float(batch) for batch in images.split(500)]
+    return sum(float((model(x) - x).square().sum()) for x in parts) / images.numel()
+
+
+@torch.inference_mode()
+def encode(model: Autoencoder, images: torch.Tensor) -> np.ndarray:
+    return torch.cat([model.encode(to_float(batch)) for batch in images.split(500)]).numpy()
+
+
+def size_table(model: Autoencoder) -> str:
+    """Every layer with weights: its output and its parameters, from the model itself."""
+    rows = ["| layer | output | parameters |", "|---|---|---|", "| input | 1 x 28 x 28 | 0 |"]
+    x, total = torch.zeros(1, 1, 28, 28), 0
+    for network in (model.encoder, model.decoder):
+        for layer in network:
+            x = layer(x)
+            count = sum(p.numel() for p in layer.parameters())
+            total += count
+            if count:
+                size = " x ".join(str(n) for n in x.shape[1:])
+                rows.append(f"| {layer} | {size} | {count:,} |")
+    return "\n".join([*rows, f"| in all | | {total:,} |"])
+
+
+def run_table(runs: list[Path], test: torch.Tensor) -> str:
+    """Training and test error of every run; also to docs/results/autoencoder_runs.csv."""
+    lines = []
+    for run in runs:
+        provenance = read_checkpoint(run / "model.pth")["provenance"]
+        first = read_checkpoint(run / "below.pth")["provenance"] if (run / "below.pth").exists() else None
+        lines.append(
+            {
+                "run": run.name,
+                "seed": provenance["recipe"]["seed"],
+                "steps": provenance["step"],
+                "commit": provenance["commit"],
+                "first_below": first["step"] if first else "",
+                "training_mse": f"{provenance['metrics']['training_mse']:.5f}",
+                "test_mse": f"{mean_squared_error(load_model(Autoencoder, run / 'model.pth'), test):.5f}",
+            }
+        )
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(DOCS / "results" / "autoencoder_runs.csv", text.getvalue())
+    rows = ["| seed | first below 0.03 at step | training MSE at the end | test MSE |", "|---|---|---|---|"]
+    rows += [f"| {r['seed']} | {r['first_below'] or 'never'} | {r['training_mse']} | {r['test_mse']} |" for r in lines]
+    errors = np.array([float(r["test_mse"]) for r in lines])
+    spread = f" ± {errors.std(ddof=1):.5f}" if len(errors) > 1 else ""
+    return "\n".join([*rows, f"| mean (n = {len(errors)}) | | | {errors.mean():.5f}{spread} |"])
+
+
+def draw_curve(log: Path, path: Path) -> None:
+    lines = read_log(log)
+    figure, axes = plt.subplots(figsize=(6, 3.8))
+    for key, label in (("loss", "batches, while learning"), ("training_mse", "whole training set, fixed weights")):
+        some = [line for line in lines if key in line]
+        axes.plot([line["step"] for line in some], [line[key] for line in some], label=label)
+    axes.axhline(0.03, color="grey", linestyle=":", label="0.03")
+    axes.set(xlabel="step", ylabel="mean squared error", yscale="log")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def draw_latents(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """Four views of the three dimensions."""
+    figure = plt.figure(figsize=(11, 10))
+    for number, (elevation, azimuth) in enumerate(((20, -60), (20, 30), (20, 120), (80, -60)), start=1):
+        axes = figure.add_subplot(2, 2, number, projection="3d")
+        axes.view_init(elevation, azimuth)
+        for digit, name in enumerate(CLASSES):
+            points = z[labels == digit]
+            axes.scatter(*points.T, s=2, color=plt.get_cmap("tab10")(digit), label=name, linewidths=0)  # type: ignore[misc]
+        axes.set(xlabel="z1", ylabel="z2", zlabel="z3")
+    figure.legend(*axes.get_legend_handles_labels(), ncols=5, loc="lower center", markerscale=5, frameon=False)
+    save(figure, path)
+
+
+def write_html(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
+    """A page that turns under the mouse; it needs no network and no library."""
+    centre, scale = z.mean(0), np.abs(z - z.mean(0)).max()
+    points = np.column_stack([np.round((z - centre) / scale, 3), labels]).tolist()
+    colours = [to_hex(plt.get_cmap("tab10")(digit)) for digit in range(10)]
+    page = (Path(__file__).resolve().parent / "latents.html").read_text(encoding="utf-8")
+    for name, value in (("POINTS", points), ("COLOURS", colours), ("CLASSES", CLASSES)):
+        page = page.replace(f"/*{name}*/", json.dumps(value, separators=(",", ":")))
+    write_text(path, page)
+    print(path)
+
+
+def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
+    """12 x 12 x 12 latents between the extremes of the training set's: twelve pictures, z1 from one to the next."""
+    axes_values = [np.linspace(low, high, GRID) for low, high in zip(z.min(0), z.max(0), strict=True)]
+    latents = np.stack(np.meshgrid(*axes_values, indexing="ij"), axis=-1).reshape(-1, 3)
+    with torch.inference_mode():
+        images = to_uint8(model.decode(torch.from_numpy(latents).float()) * 2 - 1).permute(0, 2, 3, 1).numpy()
+    figure, grid = plt.subplots(3, 4, figsize=(16, 12.6))
+    for axes, plane, value in zip(grid.flat, np.split(images, GRID), axes_values[0], strict=True):
+        axes.imshow(make_grid(np.repeat(plane, 3, axis=3), GRID, padding=1))
+        axes.set_title(f"z1 = {value:.1f}", fontsize=10)
+        axes.axis("off")
+    spans = [f"{values[0]:.1f} to {values[-1]:.1f}" for values in axes_values[1:]]
+    figure.suptitle(f"z2 from {spans[0]} downwards, z3 from {spans[1]} to the right", y=0.92)
+    figure.subplots_adjust(wspace=0.04, hspace=0.1)
+    save(figure, path)
+
+
+def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch.Tensor, path: Path) -> None:
+    """The first test image of each class."""
+    rows = torch.tensor([int((labels == digit).nonzero()[0]) for digit in range(10)])
+    x = to_float(images[rows])
+    with torch.inference_mode():
+        recon = model(x)
+    errors = (recon - x).square().mean((1, 2, 3))
+    shown = [to_uint8(part * 2 - 1).permute(0, 2, 3, 1).repeat(1, 1, 1, 3).numpy() for part in (x, recon)]
+    titles = [f"{name}\nMSE {error:.4f}" for name, error in zip(CLASSES, errors, strict=True)]
+    draw_faces(shown, path, row_titles=["test image", "reconstruction"], titles=titles)
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "autoencoder.pth")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds autoencoder_seed*")
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    runs = sorted(path.parent for path in args.runs.glob("autoencoder_seed*/model.pth"))
+    if not runs:
+        raise cli.UserError(f"no autoencoder_seed*/model.pth below {args.runs}: python train/train_autoencoder.py")
+    model = load_model(Autoencoder, args.checkpoint)
+    images, labels = read_arrays(args.data, "fashion_mnist", "train")
+    test_images, test_labels = read_arrays(args.data, "fashion_mnist", "test")
+    written = {"autoencoder sizes": size_table(model), "autoencoder runs": run_table(runs, test_images)}
+    fill([DOCS / "models" / "autoencoder.md"], written)
+    draw_curve(runs[0] / "log.jsonl", args.out / "autoencoder_curve.png")
+    z = encode(model, images)
+    some = np.random.RandomState(0).permutation(len(z))[:POINTS]
+    draw_latents(z[some], labels.numpy()[some], args.out / "autoencoder_latents.png")
+    write_html(z[some[:4_000]], labels.numpy()[some[:4_000]], args.out / "autoencoder_latents.html")
+    draw_grid(model, z, args.out / "autoencoder_grid.png")
+    draw_reconstructions(model, test_images, test_labels, args.out / "autoencoder_reconstructions.png")
+    print("\n\n".join(written.values()))
+
+
+if __name__ == "__main__":
+    cli.run(main, "autoencoder_figures.py")

@@ -1,0 +1,158 @@
+"""CS7643 assignment 2, part 2: the course's networks and our own; losses for the long-tailed CIFAR-10.
+
+    python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
+    python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_longtail.png
+
+Runs: those of train/study_photos.py cs7643 and longtail.
+"""
+
+import argparse
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+try:
+    import matplotlib.pyplot as plt
+    import numpy as np
+    from answers import kept_result, look
+    from plotting import FIGURES, save
+    from tables import fill
+
+    from dlcv import cli
+    from dlcv.files import write_text
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+NETWORKS = {"twolayer": "two-layer network", "vanilla_cnn": "vanilla CNN", "mymodel": "own model"}
+LOSSES = {
+    "ce": "cross entropy",
+    "cb_ce": "class-balanced cross entropy",
+    "focal": "focal loss",
+    "cb_focal": "class-balanced focal loss",
+}
+PARTS = (slice(5), slice(5, 10))  # the larger and the smaller half of the classes
+CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def collect(runs: list[Path], kept: Path) -> list[dict[str, Any]]:
+    """Provenance and test accuracy, in all and by class, of every run; also to docs/results/cs7643_runs.csv."""
+    found = []
+    for run in runs:
+        told = json.loads((run / "model.json").read_text(encoding="utf-8"))
+        result = kept_result(kept / f"{run.name}.npz")
+        right, labels = result["predictions"][0] == result["labels"], result["labels"]
+        each = [float(right[labels == c].mean()) for c in range(10)]
+        found.append({"run": run.name, "told": told, "accuracy": float(right.mean()), "each": each})
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "seed", "commit", "epoch", "validation_accuracy", "test_accuracy", *CLASSES])
+    for line in found:
+        told = line["told"]
+        validation = told["metrics"].get("validation_accuracy", "")
+        row = [line["run"], told["recipe"]["seed"], told["commit"], told["epoch"], validation and f"{validation:.4f}"]
+        writer.writerow([*row, f"{line['accuracy']:.4f}", *(f"{value:.4f}" for value in line["each"])])
+    write_text(DOCS / "results" / "cs7643_runs.csv", text.getvalue())
+    return found
+
+
+def cell(values: list[float], sign: str = "") -> str:
+    """Percent: mean ± std (n = …)."""
+    percent = 100 * np.array(values)
+    spread = f" ± {percent.std(ddof=1):.1f}" if len(percent) > 1 else ""
+    return f"{percent.mean():{sign}.1f}{spread} (n = {len(percent)})"
+
+
+def network_table(found: list[dict[str, Any]]) -> str:
+    rows = ["| | parameters | epochs | test accuracy, % |", "|---|---|---|---|"]
+    for name, title in NETWORKS.items():
+        mine = [line for line in found if line["run"].startswith(f"cifar_{name}_seed")]
+        if mine:
+            told = mine[0]["told"]
+            counts = f"{told['parameters']:,} | {told['recipe']['epochs']}"
+            rows.append(f"| {title} | {counts} | {cell([line['accuracy'] for line in mine])} |")
+    return "\n".join(rows)
+
+
+def long_tail_table(found: list[dict[str, Any]]) -> str:
+    """Each loss; its gain over cross entropy paired by seed; the five largest and the five smallest classes."""
+    rows = ["| | test accuracy, % | minus cross entropy, points | five largest classes, % | five smallest, % |"]
+    rows.append("|---|---|---|---|---|")
+    cross_entropy = seeds_of("ce", found)
+    for loss, title in LOSSES.items():
+        mine = seeds_of(loss, found)
+        if not mine:
+            continue
+        accuracies = [line["accuracy"] for line in mine.values()]
+        pairs = [(line, cross_entropy[seed]) for seed, line in mine.items() if seed in cross_entropy]
+        gain = cell([a["accuracy"] - b["accuracy"] for a, b in pairs], "+") if pairs and loss != "ce" else ""
+        large, small = ([float(np.mean(line["each"][part])) for line in mine.values()] for part in PARTS)
+        rows.append(f"| {title} | {cell(accuracies)} | {gain} | {cell(large)} | {cell(small)} |")
+    return "\n".join(rows)
+
+
+def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Seed → the run of the long-tailed study with that loss."""
+    mine = [line for line in found if line["run"].startswith(f"cifar_longtail_{loss}_seed")]
+    return {line["told"]["recipe"]["seed"]: line for line in mine}
+
+
+def beta_table(found: list[dict[str, Any]]) -> str:
+    """The sweep, seed 0."""
+    runs = [line for line in found if line["run"].startswith("cifar_longtail_beta_")]
+    runs += [line for line in found if line["run"] == "cifar_longtail_cb_focal_seed0"]
+    runs.sort(key=lambda line: line["told"]["recipe"]["beta"])
+    rows = ["| beta | test accuracy of class-balanced focal loss, % (n = 1) |", "|---|---|"]
+    return "\n".join(rows + [f"| {line['told']['recipe']['beta']} | {100 * line['accuracy']:.1f} |" for line in runs])
+
+
+def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy by class, largest class first: mean over the seeds."""
+    figure, axes = plt.subplots(figsize=(9, 4))
+    present = [loss for loss in LOSSES if seeds_of(loss, found)]
+    counts: list[int] = []
+    for number, loss in enumerate(present):
+        mine = list(seeds_of(loss, found).values())
+        counts = mine[0]["told"]["data"]["training"]
+        means = 100 * np.mean([line["each"] for line in mine], axis=0)
+        width = 0.8 / len(present)
+        axes.bar(np.arange(10) + (number - (len(present) - 1) / 2) * width, means, width, label=LOSSES[loss])
+    axes.set_xticks(range(10), [f"{name}\n{count}" for name, count in zip(CLASSES, counts, strict=True)])
+    axes.set(ylabel="test accuracy, %", xlabel="class and its number of training images")
+    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    parser.add_argument("--kept", type=Path, default=Path("runs/figures_cs7643"), help="what was read")
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--data", type=Path)
+    args = parser.parse_args()
+    patterns = (*(f"cifar_{name}_seed*" for name in NETWORKS), "cifar_longtail_*")
+    runs = sorted(path.parent for pattern in patterns for path in args.runs.glob(f"{pattern}/model.json"))
+    if not runs:
+        raise cli.UserError(f"no runs below {args.runs}: python train/study_photos.py cs7643")
+    if args.evaluate:
+        for run in runs:
+            flags = ["--domain", "cifar10", "--purpose", "CS7643: tables"]
+            look([run / "model.pth"], args.kept / f"{run.name}.npz", args.data, *flags)
+    found = collect(runs, args.kept)
+    written = {
+        "cs7643 networks": network_table(found),
+        "cs7643 long tail": long_tail_table(found),
+        "cs7643 beta": beta_table(found),
+    }
+    fill([DOCS / "models" / "cs7643.md"], written)
+    if seeds_of("ce", found):
+        draw_classes(found, args.out / "cs7643_longtail.png")
+    print("\n\n".join(written.values()))
+
+
+if __name__ == "__main__":
+    cli.run(main, "cs7643_results.py")

@@ -1,0 +1,71 @@
+"""Many trainings, one after the other or a few at a time: what is done stays done, what was begun goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlcv.cli import UsageError
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training script with its flags, without --out and --resume; done when out/model.pth is there."""
+
+    out: Path
+    script: Path
+    flags: tuple[str, ...]
+
+    def is_done(self) -> bool:
+        return (self.out / "model.pth").exists()
+
+    def is_begun(self) -> bool:
+        return (self.out / "last.pt").exists() and not self.is_done()
+
+
+def work(runs: Sequence[Run], jobs: int, list_only: bool) -> int:
+    """Runs what is left, `jobs` at a time, one thread each, and says what came of it. Exit code 0 when all went well.
+
+    SIGTERM, SIGINT and SIGHUP are passed on: the trainings save and end, the next call continues them.
+    """
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: must be at least 1")
+    left = [run for run in runs if not run.is_done()]
+    begun = [run for run in left if run.is_begun()]
+    print(
+        f"{len(runs) - len(left)} of {len(runs)} runs are done, {len(begun)} begun, {len(left) - len(begun)} not begun"
+    )
+    if list_only:
+        for run in left:
+            print(f"  left: {run.out}{' (begun)' if run in begun else ''}")
+        return 0
+
+    running: list[subprocess.Popen[bytes]] = []
+
+    def stop(number: int, _: object) -> None:
+        left.clear()
+        for process in running:
+            process.send_signal(signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+
+    def train(run: Run) -> bool:
+        if run not in left:  # stopped meanwhile
+            return False
+        run.out.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(run.script), *run.flags, "--out", str(run.out), "--resume"]
+        with (run.out / "stderr.txt").open("a") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+            running.append(process)
+            code = process.wait()
+        last_line = (run.out / "stderr.txt").read_text().strip().splitlines()[-1:]
+        print(f"{'done' if code == 0 else 'FAILED'}: {run.out}: {' '.join(last_line)}", flush=True)
+        return code == 0
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return 0 if all(list(pool.map(train, list(left)))) else 1

@@ -1,0 +1,71 @@
+"""report/autoencoder_figures.py on tiny data: tables by hand, every picture drawn."""
+
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, call, load_report_script
+from PIL import Image
+
+from dlcv.cli import UserError
+from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The script as a module whose documents lie in tmp_path."""
+    module = load_report_script("autoencoder_figures", monkeypatch)
+    module.DOCS = tmp_path
+    (tmp_path / "models").mkdir()
+    text = "<!-- autoencoder sizes: x -->\n<!-- end -->\n<!-- autoencoder runs: x -->\nold\n<!-- end -->\n"
+    (tmp_path / "models" / "autoencoder.md").write_text(text)
+    return module
+
+
+def test_sizes(script: ModuleType) -> None:
+    lines = script.size_table(Autoencoder(AutoencoderConfig())).splitlines()
+    counts = [line.split("|")[3].strip() for line in lines[3:]]
+    expected = ["640", "18,464", "4,624", "290", "297", "392", "304", "4,640", "18,496", "577", "48,724"]
+    assert counts == expected and "64 x 14 x 14" in lines[3]
+
+
+def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.load(arrays / "fashion_mnist.npz")
+    changed = {name: labels[name] for name in labels} | {"test_labels": np.arange(20) % 10}  # one of each class
+    np.savez(tmp_path / "fashion_mnist.npz", **changed)  # type: ignore[arg-type]
+    for seed in (0, 1):
+        flags = ["--steps", 4, "--batch-size", 10, "--seed", seed, "--below", 0.5, "--evaluate-every", 2]
+        out = tmp_path / "runs" / f"autoencoder_seed{seed}"
+        result = call("python3", REPO / "train" / "train_autoencoder.py", "--data", tmp_path, "--out", out, *flags)
+        assert result.returncode == 0, result.stderr
+    words = ["--runs", tmp_path / "runs", "--checkpoint", tmp_path / "runs" / "autoencoder_seed0" / "model.pth"]
+    words += ["--out", tmp_path / "figures", "--data", tmp_path]
+    monkeypatch.setattr("sys.argv", ["autoencoder_figures.py", *map(str, words)])
+    script.main()
+    drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {f"autoencoder_{name}.png" for name in ("curve", "latents", "grid", "reconstructions")}
+    for name in drawn:
+        with Image.open(tmp_path / "figures" / name) as image:
+            assert min(image.size) >= 150 and np.asarray(image.convert("L")).std() > 1
+    page = (tmp_path / "figures" / "autoencoder_latents.html").read_text()
+    match = re.search(r"const points = (\[\[.*?\]\]), colours = (\[.*?\]), classes = (\[.*?\]);", page)
+    assert match and len(json.loads(match[1])) == 60 and len(json.loads(match[2])) == len(json.loads(match[3])) == 10
+    assert "http" not in page  # it works without a network
+
+    # The test error is that of the kept weights.
+    table = (tmp_path / "models" / "autoencoder.md").read_text()
+    model = script.load_model(Autoencoder, tmp_path / "runs" / "autoencoder_seed1" / "model.pth")
+    x = torch.from_numpy(changed["test_images"][:, None]).float() / 255
+    with torch.no_grad():
+        error = float((model(x) - x).square().mean())
+    assert "| 1 | 2 |" in table and f"{error:.5f}" in table and "mean (n = 2)" in table and "old" not in table
+
+
+def test_missing_runs_are_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["autoencoder_figures.py", "--runs", str(tmp_path)])
+    with pytest.raises(UserError, match=r"train_autoencoder\.py"):
+        script.main()

@@ -1,0 +1,85 @@
+"""report/cifar_cnn_results.py on tiny runs: the question's tables, the curves, the ledger."""
+
+import csv
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import REPO, call, load_report_script
+from PIL import Image
+
+from dlcv.cli import UserError
+from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The script as a module whose documents lie in tmp_path."""
+    module = load_report_script("cifar_cnn_results", monkeypatch)
+    module.DOCS = tmp_path
+    (tmp_path / "models").mkdir()
+    names = ("part a layers", "part b layers", "cifar cnn setup", "cifar cnn results")
+    (tmp_path / "models" / "cifar_cnn.md").write_text("".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names))
+    return module
+
+
+def test_layers_by_hand(script: ModuleType) -> None:
+    def counts(separable: bool) -> list[str]:
+        lines = script.layer_table(CifarCNN(CifarCNNConfig(separable=separable)).eval()).splitlines()[3:]
+        return [line.split("|")[4].strip(" *") for line in lines]
+
+    assert counts(False) == ["2,432", "0", "18,496", "0", "73,856", "0", "576,500", "5,010", "676,294"]
+    # Depth-wise: 32 * 9 + 32 and 64 * 9 + 64; point-wise: 32 * 64 + 64 and 64 * 128 + 128.
+    separable = ["2,432", "0", "320", "2,112", "0", "640", "8,320", "0", "576,500", "5,010", "595,334"]
+    assert counts(True) == separable
+    table = script.layer_table(CifarCNN(CifarCNNConfig()).eval())
+    assert "| Conv 1-1 + ReLU | 32 / 5 x 5 / 1 / 1 | 30 x 30 x 32 | 2,432 | 28,800 |" in table
+
+
+def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("plain", "separable"):
+        flags = [
+            "--epochs",
+            2,
+            "--batch-size",
+            20,
+            "--data",
+            arrays,
+            "--out",
+            tmp_path / "runs" / f"cifar_cnn_{kind}_seed0",
+        ]
+        more = ["--separable"] if kind == "separable" else []
+        result = call("python3", REPO / "train" / "train_cifar_cnn.py", *flags, *more)
+        assert result.returncode == 0, result.stderr
+    words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept", "--out", tmp_path / "figures", "--data", arrays]
+    monkeypatch.setattr("sys.argv", ["cifar_cnn_results.py", *map(str, words)])
+    with pytest.raises(UserError, match="--evaluate first"):
+        script.main()
+    ledger = tmp_path / "ledger.csv"
+    import answers  # report/ is on the path since the script was loaded
+
+    real = answers.subprocess.run
+    calls: list[list[str]] = []
+    monkeypatch.setattr(
+        answers.subprocess, "run",
+        lambda command, **more: calls.append(command) or real([*command, "--ledger", str(ledger)], **more),
+    )  # fmt: skip
+    monkeypatch.setattr("sys.argv", ["cifar_cnn_results.py", *map(str, words), "--evaluate"])
+    script.main()
+    script.main()  # what was read is not read again
+    assert len(calls) == 4
+    with ledger.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["split"] for line in lines].count("test") == 4 and len(lines) == 8
+
+    text = (tmp_path / "models" / "cifar_cnn.md").read_text()
+    last = [line for line in lines if "plain" in line["checkpoint"] and "002" in line["checkpoint"]]
+    train, test = (next(row["accuracy"] for row in last if row["split"] == split) for split in ("train", "test"))
+    assert f"| 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |" in text
+    assert "2; the last one is kept" in text and "PyTorch 2." in text
+    with (tmp_path / "results" / "cifar_cnn_runs.csv").open(newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["cifar_cnn_plain_seed0", "cifar_cnn_separable_seed0"]
+    for kind in ("plain", "separable"):
+        with Image.open(tmp_path / "figures" / f"cifar_cnn_{kind}.png") as image:
+            assert np.asarray(image.convert("L")).std() > 1

@@ -1,0 +1,70 @@
+"""report/cs7643_results.py: tables from tiny runs that are written by hand, figures, cells."""
+
+import csv
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from conftest import load_report_script
+
+from dlcv.cli import UserError
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The script as a module whose documents lie in tmp_path."""
+    module = load_report_script("cs7643_results", monkeypatch)
+    module.DOCS = tmp_path
+    (tmp_path / "models").mkdir()
+    names = ("cs7643 networks", "cs7643 long tail", "cs7643 beta")
+    (tmp_path / "models" / "cs7643.md").write_text("".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names))
+    return module
+
+
+def write_run(root: Path, name: str, right: list[int], **recipe: object) -> None:
+    """A run whose network gets the first right[c] of ten test images of class c right."""
+    run = root / "runs" / name
+    run.mkdir(parents=True)
+    told = {"recipe": {"seed": 0, "epochs": 3, "beta": 0.0} | recipe, "commit": "c", "epoch": 3, "parameters": 1234}
+    told |= {"metrics": {}, "data": {"training": [10 - c for c in range(10)]}}
+    (run / "model.json").write_text(json.dumps(told))
+    labels = np.repeat(np.arange(10), 10)
+    predictions = np.concatenate([[c] * n + [(c + 1) % 10] * (10 - n) for c, n in enumerate(right)])
+    (root / "kept").mkdir(exist_ok=True)
+    np.savez(root / "kept" / f"{name}.npz", labels=labels, predictions=predictions[None])
+
+
+def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_run(tmp_path, "cifar_mymodel_seed0", [9] * 10)
+    for seed, bonus in ((0, 1), (1, 3)):
+        write_run(tmp_path, f"cifar_longtail_ce_seed{seed}", [8] * 5 + [2] * 5, seed=seed)
+        right = [8] * 5 + [2 + bonus] * 5
+        write_run(tmp_path, f"cifar_longtail_cb_focal_seed{seed}", right, seed=seed, beta=0.9999)
+    write_run(tmp_path, "cifar_longtail_beta_0.9", [5] * 10, beta=0.9)
+    words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept", "--out", tmp_path / "figures"]
+    monkeypatch.setattr("sys.argv", ["cs7643_results.py", *map(str, words)])
+    script.main()
+    text = (tmp_path / "models" / "cs7643.md").read_text()
+    assert "| own model | 1,234 | 3 | 90.0 (n = 1) |" in text
+    assert "| cross entropy | 50.0 ± 0.0 (n = 2) |  | 80.0 ± 0.0 (n = 2) | 20.0 ± 0.0 (n = 2) |" in text
+    # Class-balanced: 55 and 65 %, 5 and 15 points above cross entropy, all of it in the smaller classes.
+    gained = "60.0 ± 7.1 (n = 2) | +10.0 ± 7.1 (n = 2) | 80.0 ± 0.0 (n = 2) | 40.0 ± 14.1 (n = 2)"
+    assert f"| class-balanced focal loss | {gained} |" in text
+    assert "| 0.9 | 50.0 |\n| 0.9999 | 55.0 |" in text
+    with (tmp_path / "results" / "cs7643_runs.csv").open(newline="") as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 6 and rows["cifar_longtail_ce_seed1"]["truck"] == "0.2000"
+    assert (tmp_path / "figures" / "cs7643_longtail.png").stat().st_size > 5_000
+
+
+def test_what_is_missing_is_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept"]
+    monkeypatch.setattr("sys.argv", ["cs7643_results.py", *map(str, words)])
+    with pytest.raises(UserError, match="study_photos"):
+        script.main()
+    write_run(tmp_path, "cifar_twolayer_seed0", [1] * 10)
+    (tmp_path / "kept" / "cifar_twolayer_seed0.npz").unlink()
+    with pytest.raises(UserError, match="--evaluate first"):
+        script.main()

@@ -1,0 +1,72 @@
+"""Runs the studies on CIFAR-10 and Fashion-MNIST, or what is left of them.
+
+    python train/study_photos.py eee7331         # both networks, three seeds
+    python train/study_photos.py cs7643          # the course's two networks, and our own with three seeds
+    python train/study_photos.py rates           # long tail: the learning rate of cross entropy, on validation images
+    python train/study_photos.py longtail        # long tail: four losses with three seeds, the sweep over beta
+    python train/study_photos.py autoencoder     # five seeds
+    python train/study_photos.py longtail --list # says what is done, begun and left
+
+Stop it when you like, the next call goes on. Flags behind -- go to the training script.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+try:
+    from dlcv import cli
+    from dlcv.study import Run, work
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+HERE = Path(__file__).resolve().parent
+LOSSES = ("ce", "cb_ce", "focal", "cb_focal")
+BETAS = ("0.9", "0.99", "0.999")  # 0.9999 is the recipe's
+RATES = ("0.05", "0.1", "0.2")
+
+
+def plan(study: str, runs: Path) -> list[Run]:
+    """The runs of a study, in the order in which a table fills up."""
+    if study == "eee7331":
+        kinds = (("plain", ()), ("separable", ("--separable",)))
+        return [
+            Run(runs / f"cifar_cnn_{kind}_seed{seed}", HERE / "train_cifar_cnn.py", (*flags, "--seed", str(seed)))
+            for seed in range(3)
+            for kind, flags in kinds
+        ]
+    if study == "autoencoder":
+        script = HERE / "train_autoencoder.py"
+        return [Run(runs / f"autoencoder_seed{seed}", script, ("--seed", str(seed))) for seed in range(5)]
+    script = HERE / "train_cifar.py"
+    if study == "cs7643":
+        found = [Run(runs / f"cifar_{name}_seed0", script, (name,)) for name in ("twolayer", "vanilla_cnn")]
+        return found + [Run(runs / f"cifar_mymodel_seed{s}", script, ("mymodel", "--seed", str(s))) for s in range(3)]
+    if study == "rates":
+        flags = [("resnet32_ce", "--learning-rate", rate) for rate in RATES]
+        return [Run(runs / f"cifar_rates_ce_{f[2]}", script, f) for f in flags]
+    # What is compared is trained on all images of the long tail, and keeps the last epoch.
+    common = ("--validation", "0")
+    found = [
+        Run(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", *common, "--seed", str(seed)))
+        for seed in range(3)
+        for loss in LOSSES
+    ]
+    name = "resnet32_cb_focal"
+    return found + [Run(runs / f"cifar_longtail_beta_{b}", script, (name, *common, "--beta", b)) for b in BETAS]
+
+
+def main() -> int:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=("eee7331", "cs7643", "rates", "longtail", "autoencoder"))
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default runs)")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
+    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    runs = [Run(run.out, run.script, (*run.flags, *flags)) for run in plan(args.study, args.runs)]
+    return work(runs, args.jobs, args.list)
+
+
+if __name__ == "__main__":
+    cli.run(main, "study_photos.py")
