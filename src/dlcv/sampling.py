@@ -1,15 +1,18 @@
 """Pictures from a generator: the same pixels on every machine, in every batch size, with any number of threads."""
 
 import argparse
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from dlcv import cli, repro
 from dlcv.checkpoint import load_model
+from dlcv.files import write_folder
 from dlcv.images import check_image_path, make_grid, save_image, to_uint8
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
@@ -36,21 +39,35 @@ def sample_images(
     return torch.cat(parts).numpy()
 
 
-def sample_command(cls: Any, name: str, generate: Callable[[Any, torch.Tensor], torch.Tensor], usage: str) -> None:
-    """What a sampling script does: [--checkpoint FILE] OUT gets 32 samples of `cls`, 4 rows of 8, as .png or .jpg.
-
-    checkpoints/`name`.pth is the default; `generate(model, noise)` gives images in [-1, 1].
-    Raises UsageError and UserError.
-    """
+def command_line(name: str, usage: str, metavar: str) -> tuple[Path, Path]:
+    """[--checkpoint FILE] OUT: the checkpoint, checkpoints/`name`.pth by default, and OUT. Raises UsageError."""
     parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prog", default=f"sample_{name}.py", help=argparse.SUPPRESS)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
     parser.add_argument("out", nargs="*", metavar="OUT")
     args = parser.parse_args()
     if len(args.out) != 1:
-        raise cli.UsageError(f"expected 1 argument, got {len(args.out)}; usage: {args.prog} OUT.png")
-    out = Path(args.out[0])
+        raise cli.UsageError(f"expected 1 argument, got {len(args.out)}; usage: {args.prog} {metavar}")
+    return args.checkpoint, Path(args.out[0])
+
+
+def sample_command(cls: Any, name: str, generate: Callable[[Any, torch.Tensor], torch.Tensor], usage: str) -> None:
+    """What a sampling script does: [--checkpoint FILE] OUT gets 32 samples of `cls`, 4 rows of 8, as .png or .jpg.
+
+    `generate(model, noise)` gives images in [-1, 1]. Raises UsageError and UserError.
+    """
+    checkpoint, out = command_line(name, usage, "OUT.png")
     check_image_path(out)  # before the work, not after it
-    model = load_model(cls, args.checkpoint).double()
+    model = load_model(cls, checkpoint).double()
     noise = repro.noise(SEED, 32, model.config.latent_dim)
     save_image(out, make_grid(sample_images(lambda z: generate(model, z), noise), 8))
+
+
+def save_folder(folder: Path, names: Sequence[str], images: np.ndarray) -> None:
+    """Writes images (N, H, W, 3) uint8 as PNGs into a folder: dlcv.files.write_folder."""
+    contents = {}
+    for name, image in zip(names, images, strict=True):
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, format="PNG")
+        contents[name] = buffer.getvalue()
+    write_folder(folder, contents)

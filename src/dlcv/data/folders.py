@@ -118,7 +118,8 @@ class _PlainPngs:
             self.images[[index for index, _ in waiting]] = pixels
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where decoded folders and features are kept: $XDG_CACHE_HOME/dlcv or ~/.cache/dlcv."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlcv"
 
 
@@ -133,7 +134,7 @@ def read_folder(folder: Path, size: int) -> tuple[list[str], torch.Tensor]:
     for name in names:
         stat = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - 60,000 Path objects cost a second
         key.update(f"\n{name} {stat.st_size} {stat.st_mtime_ns}".encode())
-    cached = _cache_folder() / f"images{size}-{place}-{key.hexdigest()[:16]}.npy"
+    cached = cache_folder() / f"images{size}-{place}-{key.hexdigest()[:16]}.npy"
     try:
         return names, torch.from_numpy(np.load(cached))
     except (OSError, ValueError, EOFError):

@@ -1,8 +1,7 @@
 """DCGAN (Radford et al. 2016, arXiv:1511.06434) with what was learnt since, for 64x64 RGB faces in [-1, 1].
 
-Spectral norm and projection-free discriminator: Miyato et al. 2018 (arXiv:1802.05957); hinge loss: Lim and Ye 2017
-(arXiv:1705.02894); DiffAugment: Zhao et al. 2020 (arXiv:2006.10738); minibatch deviation: Karras et al. 2018
-(arXiv:1710.10196).
+Spectral norm and projection-free discriminator: Miyato et al. 2018 (arXiv:1802.05957); DiffAugment: Zhao et al. 2020
+(arXiv:2006.10738); minibatch deviation: Karras et al. 2018 (arXiv:1710.10196).
 """
 
 from dataclasses import dataclass
@@ -80,16 +79,6 @@ class Discriminator(nn.Module):
         deviation = features.float().std(0, unbiased=False).mean().to(features)
         extra = deviation.expand(len(x), 1, *features.shape[2:])
         return self.head(torch.cat([features, extra], dim=1)).flatten()
-
-
-def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """Hinge loss of logits (B,) each: real above 1, fake below -1."""
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-def generator_loss(fake: torch.Tensor) -> torch.Tensor:
-    """What the generator minimises beside the hinge loss: minus the mean logit of its images (B,)."""
-    return -fake.mean()
 
 
 def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.125) -> torch.Tensor:

@@ -1,0 +1,65 @@
+"""Grades a folder of generated digits with the classifier of DLCV 2021: the share recognised as what they should be.
+
+    python inference/evaluate_digits.py DIR        # 0_001.png … 9_100.png, as hw2_p2.sh writes them
+
+The first character of a name is the digit. With --data, beside it the same for real MNIST-M test digits, the first 100
+of each kind.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+try:
+    import numpy as np
+
+    from dlcv import cli, repro
+    from dlcv.checkpoint import load_model
+    from dlcv.data.digits import read_images, read_labels, split_folder
+    from dlcv.data.folders import list_images
+    from dlcv.digit_classifier import DigitClassifier
+    from dlcv.predict import predict_labels
+    from dlcv.sampling import CHECKPOINTS
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
+
+EACH = 100  # real digits of each kind
+
+
+def shares(right: np.ndarray, digits: np.ndarray) -> list[float]:
+    """Percent right of each digit 0 … 9, and of all."""
+    parts = [right[digits == digit] for digit in range(10)]
+    return [100 * float(part.mean()) if len(part) else float("nan") for part in [*parts, right]]
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "digit_classifier.pth")
+    parser.add_argument("--data", type=Path, help="hw3_data, for the real digits beside")
+    args = parser.parse_args()
+    repro.exact_float32()
+    names = list_images(args.folder)
+    for name in names:
+        if not re.match(r"[0-9]_", name):
+            raise cli.UserError(f"{args.folder / name}: the name must begin with the digit, as in 3_057.png")
+    digits = np.array([int(name[0]) for name in names])
+    if len(missing := sorted(set(range(10)) - set(digits.tolist()))):
+        raise cli.UserError(f"{args.folder} holds no image of the digit {missing[0]}")
+    model = load_model(DigitClassifier, args.checkpoint)
+    rows = [("generated", len(names), shares(predict_labels(model, read_images(args.folder, names)) == digits, digits))]
+    if args.data is not None:
+        folder = split_folder(args.data, "mnistm", "test")
+        every = list_images(folder)
+        labels = read_labels(args.data, "mnistm", "test", every).numpy()
+        chosen = np.concatenate([np.flatnonzero(labels == digit)[:EACH] for digit in range(10)])
+        images = read_images(folder, [every[row] for row in chosen])
+        right = predict_labels(model, images) == labels[chosen]
+        rows.append(("real test digits", len(chosen), shares(right, labels[chosen])))
+    print(f"{'% recognised':<18}" + "".join(f"{digit:>7}" for digit in (*range(10), "all")))
+    for title, count, values in rows:
+        print(f"{title:<18}" + "".join(f"{value:7.1f}" for value in values) + f"   n = {count}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "evaluate_digits.py")

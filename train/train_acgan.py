@@ -1,0 +1,159 @@
+"""Trains the auxiliary classifier GAN on MNIST-M's training digits and their labels.
+
+    python train/train_acgan.py               # data in hw3_data/ or data/hw3_data/, everything else by default
+
+Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (a column for each digit, the same
+latents at every save), log.jsonl, TensorBoard and last.pt (for --resume) to --out. The course's classifier, which
+grades the digits, has no part in it.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data import splits
+    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import discriminator_loss, generator_loss
+    from dlcv.models.acgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+    from dlcv.trainer import run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+HELD_OUT = 5_000  # training digits on which only the auxiliary classifier is looked at
+
+
+@dataclass(frozen=True)
+class Recipe:
+    latent_dim: int = 100  # components of the latent vector
+    width: int = 48  # channels of the generator: see GeneratorConfig
+    width_d: int = 48  # channels of the discriminator: see DiscriminatorConfig
+    steps: int = 30_000  # of the whole training
+    batch_size: int = 64  # real digits a step, and as many generated ones
+    lr_g: float = 2e-4  # of the generator, Adam
+    lr_d: float = 4e-4  # of the discriminator, Adam
+    beta1: float = 0.0  # Adam's; its beta2 is 0.99
+    decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
+    class_weight: float = 0.2  # of the digit in the generator's loss; much of it costs variety
+    ema: float = 0.999  # decay of the averaged generator that is kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 1_500  # steps between snapshots and grids of samples
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
+        recipe.require_between(self, 0, 0.999, "beta1")
+        recipe.require_between(self, 0, 1, "decay", "ema")
+        recipe.require_between(self, 0, math.inf, "seed", "class_weight")
+
+
+QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a short memory
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the auxiliary classifier GAN on MNIST-M.", QUICK)
+    out = args.out or Path("runs") / f"acgan_seed{r.seed}{'_quick' if args.quick else ''}"
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+
+    # Data: whole in memory; no test digit is read.
+    names, images = read_folder(split_folder(args.data, "mnistm", "train"))
+    labels = read_labels(args.data, "mnistm", "train", names)
+    training, held_out = splits.hold_out(len(images), HELD_OUT)
+
+    # Models.
+    repro.seed_everything(r.seed)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
+    d = Discriminator(DiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
+    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    averaged = cast(Generator, average.module).eval()
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+
+    def digits(rows: torch.Tensor) -> torch.Tensor:
+        return (to_float(images[rows].to(device)) * 2 - 1).contiguous(memory_format=torch.channels_last)
+
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+
+    def batches(step: int) -> Batch:
+        """Digits with their labels; latents and labels of those to be generated."""
+        generator = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
+        z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
+        wanted = torch.randint(0, 10, (r.batch_size,), generator=generator).to(device)
+        return digits(rows), labels[rows].to(device), z, wanted
+
+    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
+        real, y, z, wanted = batch
+        factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+
+        # 1. D: real up, fake down; the digits of real images alone, so that bad fakes do not mislead the classifier.
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            fake = g(z, wanted).float()
+            logits_real, digit_real = d(real)
+            logits_fake, _ = d(fake.detach())
+        loss_class = F.cross_entropy(digit_real.float(), y)
+        loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
+        optimizer_d.zero_grad(set_to_none=True)
+        (loss_d + loss_class).backward()
+        optimizer_d.step()
+
+        # 2. G: the same fake up, and recognised as the digit that was asked for.
+        d.requires_grad_(False)
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            logits, digit_fake = d(fake)
+        loss_g = generator_loss(logits.float())
+        loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
+        optimizer_g.zero_grad(set_to_none=True)
+        (loss_g + r.class_weight * loss_wanted).backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
+        return {
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "loss_class": loss_class,
+            "loss_wanted": loss_wanted,
+            "accuracy_real": (logits_real > 0).float().mean(),
+            "accuracy_fake": (logits_fake < 0).float().mean(),
+        }
+
+    fixed = repro.noise(0, 8, r.latent_dim).float().to(device).repeat_interleave(10, dim=0)
+    columns = torch.arange(10, device=device).repeat(8)
+
+    def evaluate(done: int) -> dict[str, float]:
+        d.eval()
+        with torch.no_grad():
+            save_grid(out / f"samples_{done:06d}.png", averaged(fixed, columns), columns=10)
+            predictions = torch.cat([d(digits(rows))[1].argmax(1).cpu() for rows in held_out.split(250)])
+        d.train()
+        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
+        return {"held_out_digit_accuracy": float((predictions == labels[held_out]).float().mean())}
+
+    run_steps(
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
+        state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+    )  # fmt: skip
+
+    kept = load_model(Generator, out / "snapshots" / f"step_{r.steps:06d}.pth")
+    counts = {"training": len(training), "held_out": len(held_out)}
+    provenance = {"recipe": asdict(r), "step": r.steps, "selection": "last step", "data": counts}
+    save_checkpoint(out / "model.pth", kept, provenance)
+    print(f"{out / 'model.pth'}: {r.steps} steps")
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_acgan.py")

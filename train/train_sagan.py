@@ -1,0 +1,140 @@
+"""Trains the self-attention GAN on the face data set.
+
+    python train/train_sagan.py               # data in hw3_data/ or data/hw3_data/, everything else by default
+    python train/train_sagan.py --no-attention --out runs/sagan_without   # what attention gives
+
+Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents at every save),
+log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+try:
+    import torch
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.data import augment
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import discriminator_loss, generator_loss
+    from dlcv.models.sagan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+    from dlcv.trainer import run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    latent_dim: int = 100  # components of the latent vector
+    width: int = 48  # channels of the generator: see GeneratorConfig
+    width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
+    attention: bool = True  # self-attention in both networks
+    steps: int = 30_000  # of the whole training
+    batch_size: int = 64  # real faces a step, and as many generated ones
+    lr_g: float = 1e-4  # of the generator, Adam; both as in the paper, section 4
+    lr_d: float = 4e-4  # of the discriminator, Adam
+    beta1: float = 0.0  # Adam's; its beta2 is 0.9, as in the paper
+    decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
+    ema: float = 0.999  # decay of the averaged generator that is kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 1_500  # steps between snapshots and grids of samples
+    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
+        recipe.require_between(self, 0, 0.999, "beta1")
+        recipe.require_between(self, 0, 1, "decay", "ema")
+        recipe.require_between(self, 0, math.inf, "seed")
+
+
+QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the self-attention GAN on the face data set.", QUICK)
+    out = args.out or Path("runs") / f"sagan_seed{r.seed}{'_quick' if args.quick else ''}"
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+
+    # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
+    _, images = read_faces(args.data, "train")
+    training, held_out = hold_out(len(images))
+
+    # Models.
+    repro.seed_everything(r.seed)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.attention)).to(device).to(memory_format=torch.channels_last)
+    d = Discriminator(DiscriminatorConfig(r.width_d, r.attention)).to(device).to(memory_format=torch.channels_last)
+    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    averaged = cast(Generator, average.module).eval()
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
+
+    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Faces, half of them mirrored; latents."""
+        generator = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
+        real = augment.random_flips(to_float(images[rows].to(device)) * 2 - 1, generator)
+        z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
+        return real.contiguous(memory_format=torch.channels_last), z
+
+    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
+        real, z = batch
+        factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            for group in optimizer.param_groups:
+                group["lr"] = lr * factor
+
+        # 1. D: real up, fake down.
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            fake = g(z).float()
+            logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
+        loss_d = discriminator_loss(logits_real, logits_fake)
+        optimizer_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        optimizer_d.step()
+
+        # 2. G: the same fake up; a fresh one would cost another forward pass.
+        d.requires_grad_(False)
+        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+            loss_g = generator_loss(d(fake).float())
+        optimizer_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
+        return {
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "accuracy_real": (logits_real > 0).float().mean(),
+            "accuracy_fake": (logits_fake < 0).float().mean(),
+        }
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+
+    def evaluate(done: int) -> dict[str, float]:
+        with torch.no_grad():
+            save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
+        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
+        return {}
+
+    run_steps(
+        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
+        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
+        state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+    )  # fmt: skip
+
+    kept = load_model(Generator, out / "snapshots" / f"step_{r.steps:06d}.pth")
+    counts = {"training": len(training), "held_out": len(held_out)}
+    provenance = {"recipe": asdict(r), "step": r.steps, "selection": "last step", "data": counts}
+    save_checkpoint(out / "model.pth", kept, provenance)
+    print(f"{out / 'model.pth'}: {r.steps} steps")
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_sagan.py")
