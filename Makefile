@@ -26,6 +26,9 @@ report: setup  ## tables and figures anew from what the runs wrote (training the
 	python3 report/digit_results.py
 	python3 report/digit_figures.py dann
 	python3 report/digit_figures.py uda
+	python3 report/face_tables.py
+	python3 report/vae_figures.py
+	python3 report/gan_figures.py
 
 lint: setup
 	ruff check .

@@ -41,9 +41,7 @@ def draw_faces(
 ) -> None:
     """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
     columns = max(len(row) for row in rows)
-    figure, grid = plt.subplots(
-        len(rows), columns, figsize=(columns * 1.05, len(rows) * (1.25 if titles else 1.05)), squeeze=False
-    )
+    figure, grid = plt.subplots(len(rows), columns, figsize=(columns * 1.05, len(rows) * 1.05), squeeze=False)
     for index, row in enumerate(rows):
         for axes, picture in zip(grid[index], row, strict=False):
             axes.imshow(picture)
@@ -54,5 +52,5 @@ def draw_faces(
         axes.set_title(title, fontsize=9)
     for axes in grid.flat:
         axes.axis("off")
-    figure.subplots_adjust(wspace=0.04, hspace=0.25 if titles else 0.04)
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
     save(figure, path)

@@ -3,7 +3,7 @@
     python report/vae_figures.py          # from checkpoints/vae.pth and runs/vae_seed0/log.jsonl
 
 Test faces and their attributes are shown, never used for choosing. The ten faces of table 1_3 and those that are
-edited are drawn with seed 0.
+edited (the second and third) are drawn with seed 0.
 """
 
 import argparse
@@ -55,7 +55,10 @@ def draw_curves(log: Path, path: Path) -> None:
     lines = read_log(log)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for axes, name, label in ((left, "mse", "squared error, pixel mean"), (right, "kl", "KL divergence, nats")):
-        for key, colour, what in ((name, "tab:blue", "training"), (f"held_out_{name}", "tab:red", "held-out faces")):
+        for key, colour, what in (
+            (name, "tab:blue", "training"),
+            (f"held_out_{name}", "tab:red", "held-out faces, averaged weights"),
+        ):
             some = [line for line in lines if key in line]
             axes.plot([line["step"] for line in some], [line[key] for line in some], color=colour, label=what)
         axes.set(xlabel="step", ylabel=label, title="reconstruction" if name == "mse" else "KL divergence")
@@ -97,7 +100,7 @@ def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, path: P
             steps = torch.from_numpy(STRENGTHS[:, None] * direction).float()
             rows.append(pictures(decode(model, z[index] + steps)))
             titles.append(name)
-    draw_faces(rows, path, row_titles=titles, titles=[f"{value:+.1f}" for value in STRENGTHS])
+    draw_faces(rows, path, row_titles=titles, titles=[f"{value:+.1f}" if value else "0" for value in STRENGTHS])
 
 
 def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
@@ -134,7 +137,7 @@ def main() -> None:
     training, _ = hold_out(len(train_images))
     has = read_attributes(args.data, "train", [train_names[row] for row in training], list(ATTRIBUTES)).numpy()
     directions = LinearRegression().fit(has, encode(model, train_images[training]).numpy()).coef_.T
-    draw_directions(model, directions, z[order[:2]], args.out / "vae_directions.png")
+    draw_directions(model, directions, z[order[1:3]], args.out / "vae_directions.png")
     draw_interpolations(model, z[order[:8]], args.out / "vae_interpolations.png")
 
 
