@@ -11,7 +11,7 @@ try:
     from dlcv import cli
     from dlcv.checkpoint import load_model
     from dlcv.files import check_writable
-    from dlcv.models.acgan import Generator
+    from dlcv.models.acgan import ACGANGenerator
     from dlcv.repro import noise
     from dlcv.sampling import SEED, command_line, sample_images, save_folder
 except ModuleNotFoundError as error:
@@ -24,7 +24,7 @@ def main() -> None:
     checkpoint, folder = command_line("acgan", __doc__, "DIR")
     names = [f"{digit}_{number:03d}.png" for digit in range(10) for number in range(1, EACH + 1)]
     check_writable(folder / names[0])  # before the work, not after it
-    model = load_model(Generator, checkpoint).double()
+    model = load_model(ACGANGenerator, checkpoint).double()
     z = noise(SEED, 10 * EACH, model.config.latent_dim)
     digits = torch.arange(10).repeat_interleave(EACH)
     labelled = torch.cat([z, digits[:, None].double()], dim=1)  # one tensor, so that both are cut alike

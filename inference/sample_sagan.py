@@ -9,7 +9,7 @@ try:
     from dlcv import cli
     from dlcv.checkpoint import load_model
     from dlcv.files import check_writable
-    from dlcv.models.sagan import Generator
+    from dlcv.models.sagan import SAGANGenerator
     from dlcv.repro import noise
     from dlcv.sampling import SEED, command_line, sample_images, save_folder
 except ModuleNotFoundError as error:
@@ -22,7 +22,7 @@ def main() -> None:
     checkpoint, folder = command_line("sagan", __doc__, "DIR")
     names = [f"{index:04d}.png" for index in range(COUNT)]
     check_writable(folder / names[0])  # before the work, not after it
-    model = load_model(Generator, checkpoint).double()
+    model = load_model(SAGANGenerator, checkpoint).double()
     save_folder(folder, names, sample_images(model, noise(SEED, COUNT, model.config.latent_dim)))
 
 

@@ -10,6 +10,7 @@ import argparse
 import csv
 import io
 import json
+import re
 from pathlib import Path
 
 try:
@@ -168,7 +169,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    runs = sorted(path.parent for path in args.runs.glob("autoencoder_seed*/model.pth"))
+    found = args.runs.glob("autoencoder_seed*/model.pth")
+    runs = sorted(path.parent for path in found if re.fullmatch(r"autoencoder_seed\d+", path.parent.name))
     if not runs:
         raise cli.UserError(f"no autoencoder_seed*/model.pth below {args.runs}: python train/train_autoencoder.py")
     model = load_model(Autoencoder, args.checkpoint)

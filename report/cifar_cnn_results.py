@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 import platform
+import re
 from pathlib import Path
 
 try:
@@ -104,7 +105,9 @@ def scores(result: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def final_table(runs: list[Path], kept: Path) -> str:
     """Mean ± std over the seeds; every run also goes to docs/results/cifar_cnn_runs.csv."""
-    lines, rows = [], ["| | weights with bias | training accuracy, % | test accuracy, % |", "|---|---|---|---|"]
+    lines: list[dict[str, object]] = []
+    header = f"| | weights with bias | accuracy on {TRAIN_IMAGES:,} training images, % | test accuracy, % |"
+    rows = [header, "|---|---|---|---|"]
     for kind, name in NAMES.items():
         found = []
         for run in (run for run in runs if f"_{kind}_" in run.name):
@@ -160,7 +163,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    runs = sorted(path.parent for path in args.runs.glob("cifar_cnn_*_seed*/model.pth"))
+    names = r"cifar_cnn_(plain|separable)_seed\d+"  # not what --quick or --hold-out leave behind
+    runs = sorted(p.parent for p in args.runs.glob("cifar_cnn_*/model.pth") if re.fullmatch(names, p.parent.name))
     if not runs:
         raise cli.UserError(f"no cifar_cnn_*_seed*/model.pth below {args.runs}: python train/train_cifar_cnn.py")
     if args.evaluate:

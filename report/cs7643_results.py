@@ -3,13 +3,14 @@
     python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
     python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_longtail.png
 
-Runs: those of train/study_photos.py cs7643 and longtail.
+Runs: those of train/study_photos.py cs7643, choices and longtail.
 """
 
 import argparse
 import csv
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +100,15 @@ def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]
     return {line["told"]["recipe"]["seed"]: line for line in mine}
 
 
-def beta_table(found: list[dict[str, Any]]) -> str:
-    """The sweep, seed 0."""
-    runs = [line for line in found if line["run"].startswith("cifar_longtail_beta_")]
-    runs += [line for line in found if line["run"] == "cifar_longtail_cb_focal_seed0"]
-    runs.sort(key=lambda line: line["told"]["recipe"]["beta"])
-    rows = ["| beta | test accuracy of class-balanced focal loss, % (n = 1) |", "|---|---|"]
-    return "\n".join(rows + [f"| {line['told']['recipe']['beta']} | {100 * line['accuracy']:.1f} |" for line in runs])
+def choice_table(runs: Path) -> str:
+    """What was chosen on validation images, one seed: the learning rate of cross entropy, the beta of the weights."""
+    rows = ["| chosen on validation images (n = 1) | best epoch's validation accuracy, % |", "|---|---|"]
+    for path in sorted(runs.glob("cifar_choice_*/model.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        kind, value = path.parent.name.removeprefix("cifar_choice_").split("_")
+        title = {"lr": "cross entropy, learning rate", "beta": "class-balanced focal loss, beta"}[kind]
+        rows.append(f"| {title} {value} | {100 * told['metrics']['validation_accuracy']:.1f} |")
+    return "\n".join(rows)
 
 
 def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
@@ -134,8 +137,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    patterns = (*(f"cifar_{name}_seed*" for name in NETWORKS), "cifar_longtail_*")
-    runs = sorted(path.parent for pattern in patterns for path in args.runs.glob(f"{pattern}/model.json"))
+    names = rf"cifar_({'|'.join(NETWORKS)})_seed\d+|cifar_longtail_({'|'.join(LOSSES)})_seed\d+"
+    runs = sorted(p.parent for p in args.runs.glob("cifar_*/model.json") if re.fullmatch(names, p.parent.name))
     if not runs:
         raise cli.UserError(f"no runs below {args.runs}: python train/study_photos.py cs7643")
     if args.evaluate:
@@ -146,7 +149,7 @@ def main() -> None:
     written = {
         "cs7643 networks": network_table(found),
         "cs7643 long tail": long_tail_table(found),
-        "cs7643 beta": beta_table(found),
+        "cs7643 choices": choice_table(args.runs),
     }
     fill([DOCS / "models" / "cs7643.md"], written)
     if seeds_of("ce", found):

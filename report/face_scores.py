@@ -24,6 +24,7 @@ try:
     from dlcv.files import check_writable
     from dlcv.images import to_float, to_uint8
     from dlcv.models.gan import Generator
+    from dlcv.models.sagan import SAGANGenerator
     from dlcv.models.vae import VAE, VAEConfig
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -34,18 +35,19 @@ COLUMNS = (
     "frechet", "kernel", "kernel_std", "precision", "recall", "recon_mse", "purpose",
 )  # fmt: skip
 SEED = 1  # of the generated faces
+Model = VAE | Generator | SAGANGenerator
 NEAREST = 3  # neighbours in precision and recall
 
 
-def load(path: Path) -> tuple[VAE | Generator, int]:
-    """The VAE or GAN in a checkpoint, and its step."""
+def load(path: Path) -> tuple[Model, int]:
+    """The VAE, GAN or SAGAN in a checkpoint, and its step."""
     content = read_checkpoint(path)
-    cls: type[VAE] | type[Generator] = VAE if content["arch"] == "VAE" else Generator
+    cls: type[Model] = {"VAE": VAE, "SAGANGenerator": SAGANGenerator}.get(content["arch"], Generator)
     return model_from(cls, content, path), content["provenance"]["step"]
 
 
 @torch.inference_mode()
-def generate(model: VAE | Generator, n: int) -> torch.Tensor:
+def generate(model: Model, n: int) -> torch.Tensor:
     """uint8 (n, 3, 64, 64)."""
     noise = repro.noise(SEED, n, model.config.latent_dim).float()
     return torch.cat(
@@ -110,7 +112,7 @@ def main() -> None:
     if args.floor:
         chosen = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(SEED))[: args.n]]
         score(train_images[chosen], what="real training faces")
-    models: list[tuple[VAE | Generator, dict[str, object]]] = []
+    models: list[tuple[Model, dict[str, object]]] = []
     if args.pca:
         models.append((linear(train_images[training], args.pca), {"what": f"linear PCA, {args.pca} components"}))
     for path in args.checkpoints:

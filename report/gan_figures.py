@@ -35,8 +35,8 @@ def draw_curves(log: Path, path: Path) -> None:
     for axes, key, label in (
         (left, "loss_d", "discriminator"),
         (left, "loss_g", "generator"),
-        (right, "accuracy_real", "real faces judged real"),
-        (right, "accuracy_fake", "generated faces judged generated"),
+        (right, "accuracy_real", "real judged real"),
+        (right, "accuracy_fake", "generated judged generated"),
     ):
         values = np.array([line[key] for line in lines])
         colour = axes.plot(steps, values, alpha=0.25, linewidth=0.8)[0].get_color()
@@ -46,7 +46,7 @@ def draw_curves(log: Path, path: Path) -> None:
     left.set(xlabel="step", ylabel="hinge loss")
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
-        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)
 

@@ -1,6 +1,7 @@
 """Copies models into checkpoints/ and writes MANIFEST: those that are named, or a study's of seed 0.
 
 python report/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
+python report/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_mymodel_seed0/model.pth
 python report/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 try:
     from dlcv import cli
     from dlcv.checkpoint import read_checkpoint, read_manifest
+    from dlcv.cifar_models import load_cifar_model
     from dlcv.files import write_bytes, write_text
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -38,7 +40,11 @@ def main() -> None:
             raise cli.UserError(f"no *{suffix}/model.pth below {args.study}")
     manifest = read_manifest(args.into / "MANIFEST")
     for name, path in models.items():
-        read_checkpoint(path)  # nothing but a checkpoint is published
+        # Nothing but a checkpoint is published: the project's own, or a course's plain state dict.
+        if (path.parent / "model.json").exists():
+            load_cifar_model(path)
+        else:
+            read_checkpoint(path)
         content = path.read_bytes()
         write_bytes(args.into / name, content)
         manifest[name] = hashlib.sha256(content).hexdigest()

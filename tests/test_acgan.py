@@ -10,7 +10,7 @@ from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
-from dlcv.models.acgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator, ACGANGeneratorConfig
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
 
@@ -19,7 +19,7 @@ SCRIPT, SAMPLE = REPO / "train" / "train_acgan.py", REPO / "inference" / "sample
 
 def test_shapes_and_what_the_digit_changes() -> None:
     torch.manual_seed(0)
-    g, d = Generator(GeneratorConfig(6, 4)).eval(), Discriminator(DiscriminatorConfig(4)).eval()
+    g, d = ACGANGenerator(ACGANGeneratorConfig(6, 4)).eval(), ACGANDiscriminator(ACGANDiscriminatorConfig(4)).eval()
     z, digits = torch.randn(1, 6).repeat(10, 1), torch.arange(10)
     x = g(z, digits)
     assert x.shape == (10, 3, 28, 28) and x.abs().max() <= 1
@@ -64,12 +64,12 @@ def test_training_learns_the_digits(digits: Path, tmp_path: Path) -> None:
 
 def test_a_folder_of_digits(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    save_checkpoint(tmp_path / "g.pth", Generator(GeneratorConfig(6, 2)).eval(), {})
+    save_checkpoint(tmp_path / "g.pth", ACGANGenerator(ACGANGeneratorConfig(6, 2)).eval(), {})
     result = call("python3", SAMPLE, "--checkpoint", tmp_path / "g.pth", tmp_path / "out")
     assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
     names = {f"{digit}_{number:03d}.png" for digit in range(10) for number in range(1, 101)}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
-    model = load_model(Generator, tmp_path / "g.pth").double()
+    model = load_model(ACGANGenerator, tmp_path / "g.pth").double()
     z = noise(0, 1_000, 6)
     for digit, number in ((0, 1), (3, 57), (9, 100)):
         index = 100 * digit + number - 1

@@ -29,6 +29,10 @@ def test_bad_files_are_told(arrays: Path, tmp_path: Path) -> None:
     (tmp_path / "cifar10.npz").write_bytes(b"no archive")
     with pytest.raises(UserError, match="cannot read"):
         read_arrays(tmp_path, "cifar10", "train")
+    whole = (arrays / "cifar10.npz").read_bytes()
+    (tmp_path / "cifar10.npz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="cannot read"):
+        read_arrays(tmp_path, "cifar10", "train")
     good = dict(np.load(arrays / "cifar10.npz"))
     for change, message in (
         ({"train_images": good["train_images"][:, :16]}, "holds train images uint8"),

@@ -10,7 +10,14 @@ from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
-from dlcv.models.sagan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, SelfAttention
+from dlcv.models.sagan import (
+    SAGANDiscriminator,
+    SAGANDiscriminatorConfig,
+    SAGANGenerator,
+    SAGANGeneratorConfig,
+    SelfAttention,
+    settle_norms,
+)
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
 
@@ -37,8 +44,8 @@ def test_self_attention_by_hand() -> None:
 
 @pytest.mark.parametrize("attention", [True, False])
 def test_shapes_and_places(attention: bool) -> None:
-    g = Generator(GeneratorConfig(6, 8, attention)).eval()
-    d = Discriminator(DiscriminatorConfig(8, attention)).eval()
+    g = SAGANGenerator(SAGANGeneratorConfig(6, 8, attention)).eval()
+    d = SAGANDiscriminator(SAGANDiscriminatorConfig(8, attention)).eval()
     x = g(torch.randn(5, 6))
     assert x.shape == (5, 3, 64, 64) and x.abs().max() <= 1 and d(x).shape == (5,)
     seen: list[int] = []
@@ -51,7 +58,7 @@ def test_shapes_and_places(attention: bool) -> None:
 
 
 def test_all_but_the_last_layers_are_spectrally_normed() -> None:
-    g, d = Generator(GeneratorConfig(6, 8)), Discriminator(DiscriminatorConfig(8))
+    g, d = SAGANGenerator(SAGANGeneratorConfig(6, 8)), SAGANDiscriminator(SAGANDiscriminatorConfig(8))
     for _ in range(60):  # power iterations happen in training mode
         d(g(torch.randn(4, 6)))
     for network in (g, d):
@@ -61,6 +68,22 @@ def test_all_but_the_last_layers_are_spectrally_normed() -> None:
                 matrix = (weight.transpose(0, 1) if isinstance(module, torch.nn.ConvTranspose2d) else weight).flatten(1)
                 assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1.0, abs=0.05)
         assert not hasattr(network.last, "parametrizations")
+
+
+def test_norms_settle_after_averaging() -> None:
+    """Averaged power-iteration vectors are short, and the weights too large; batch norm stays as it was."""
+    g = SAGANGenerator(SAGANGeneratorConfig(6, 8)).eval()
+    for name, buffer in g.named_buffers():
+        if name.endswith(("_u", "_v")):
+            buffer.mul_(0.5)
+    before = {name: tensor.clone() for name, tensor in g.named_buffers() if "running" in name}
+    settle_norms(g)
+    assert not g.training
+    for module in g.net:
+        if isinstance(module, torch.nn.ConvTranspose2d):
+            matrix = module.weight.detach().transpose(0, 1).flatten(1)
+            assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1.0, abs=0.02)
+    assert before and all(torch.equal(before[name], dict(g.named_buffers())[name]) for name in before)
 
 
 def flags(faces: Path, out: Path, *more: object) -> list[object]:
@@ -90,7 +113,7 @@ def test_training_and_resuming(faces: Path, trained: Path, tmp_path: Path) -> No
 def test_a_folder_of_faces(tmp_path: Path) -> None:
     """A thousand names; files of others left alone, our own replaced; the same pixels in other batch sizes."""
     torch.manual_seed(0)
-    model = Generator(GeneratorConfig(6, 2)).eval()
+    model = SAGANGenerator(SAGANGeneratorConfig(6, 2)).eval()
     save_checkpoint(tmp_path / "g.pth", model, {})
     out = tmp_path / "new folder" / "ö"
     out.mkdir(parents=True)
@@ -99,7 +122,7 @@ def test_a_folder_of_faces(tmp_path: Path) -> None:
     result = call("python3", SAMPLE, "--checkpoint", tmp_path / "g.pth", out)
     assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
     assert {path.name for path in out.iterdir()} == {f"{index:04d}.png" for index in range(1_000)} | {"mine.txt"}
-    exact = copy.deepcopy(load_model(Generator, tmp_path / "g.pth")).double()
+    exact = copy.deepcopy(load_model(SAGANGenerator, tmp_path / "g.pth")).double()
     expected = sample_images(exact, noise(0, 1_000, 6), batch_size=33)
     for index in (0, 7, 32, 999):
         with Image.open(out / f"{index:04d}.png") as image:

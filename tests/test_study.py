@@ -85,14 +85,14 @@ def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
 
 def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
     script = REPO / "train" / "study_photos.py"
-    counts = {"eee7331": 6, "cs7643": 5, "rates": 3, "longtail": 15, "autoencoder": 5}
+    counts = {"eee7331": 6, "cs7643": 5, "choices": 7, "longtail": 12, "autoencoder": 5}
     for study, count in counts.items():
         listed = call("python3", script, study, "--runs", tmp_path, "--list").stdout
         assert f"0 of {count} runs are done" in listed and listed.count("left:") == count
     flags = ["--", "--data", arrays, "--epochs", 1, "--batch-size", 20, "--validation", 6]
-    result = call("python3", script, "rates", "--runs", tmp_path, *flags, "--imbalance-factor", 2)
+    result = call("python3", script, "choices", "--runs", tmp_path, *flags, "--imbalance-factor", 2)
     assert result.returncode == 0, result.stdout
-    rates = [json.loads(p.read_text())["recipe"]["learning_rate"] for p in sorted(tmp_path.glob("*/model.json"))]
-    assert rates == [0.05, 0.1, 0.2]
-    assert "3 of 3 runs are done" in call("python3", script, "rates", "--runs", tmp_path, "--list").stdout
-    assert_one_line(call("python3", script, "rates", "--jobs", 0), 2, "--jobs 0")
+    told = {path.parent.name: json.loads(path.read_text())["recipe"] for path in tmp_path.glob("*/model.json")}
+    assert told["cifar_choice_lr_0.05"]["learning_rate"] == 0.05 and told["cifar_choice_beta_0.99"]["beta"] == 0.99
+    assert "7 of 7 runs are done" in call("python3", script, "choices", "--runs", tmp_path, "--list").stdout
+    assert_one_line(call("python3", script, "choices", "--jobs", 0), 2, "--jobs 0")

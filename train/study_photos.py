@@ -2,8 +2,8 @@
 
     python train/study_photos.py eee7331         # both networks, three seeds
     python train/study_photos.py cs7643          # the course's two networks, and our own with three seeds
-    python train/study_photos.py rates           # long tail: the learning rate of cross entropy, on validation images
-    python train/study_photos.py longtail        # long tail: four losses with three seeds, the sweep over beta
+    python train/study_photos.py choices         # long tail, on validation images: cross entropy's learning rate, beta
+    python train/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
     python train/study_photos.py autoencoder     # five seeds
     python train/study_photos.py longtail --list # says what is done, begun and left
 
@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
 
 HERE = Path(__file__).resolve().parent
 LOSSES = ("ce", "cb_ce", "focal", "cb_focal")
-BETAS = ("0.9", "0.99", "0.999")  # 0.9999 is the recipe's
+BETAS = ("0.9", "0.99", "0.999", "0.9999")
 RATES = ("0.05", "0.1", "0.2")
 
 
@@ -42,23 +42,21 @@ def plan(study: str, runs: Path) -> list[Run]:
     if study == "cs7643":
         found = [Run(runs / f"cifar_{name}_seed0", script, (name,)) for name in ("twolayer", "vanilla_cnn")]
         return found + [Run(runs / f"cifar_mymodel_seed{s}", script, ("mymodel", "--seed", str(s))) for s in range(3)]
-    if study == "rates":
-        flags = [("resnet32_ce", "--learning-rate", rate) for rate in RATES]
-        return [Run(runs / f"cifar_rates_ce_{f[2]}", script, f) for f in flags]
+    if study == "choices":
+        found = [Run(runs / f"cifar_choice_lr_{x}", script, ("resnet32_ce", "--learning-rate", x)) for x in RATES]
+        return found + [Run(runs / f"cifar_choice_beta_{b}", script, ("resnet32_cb_focal", "--beta", b)) for b in BETAS]
     # What is compared is trained on all images of the long tail, and keeps the last epoch.
     common = ("--validation", "0")
-    found = [
+    return [
         Run(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", *common, "--seed", str(seed)))
         for seed in range(3)
         for loss in LOSSES
     ]
-    name = "resnet32_cb_focal"
-    return found + [Run(runs / f"cifar_longtail_beta_{b}", script, (name, *common, "--beta", b)) for b in BETAS]
 
 
 def main() -> int:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("eee7331", "cs7643", "rates", "longtail", "autoencoder"))
+    parser.add_argument("study", choices=("eee7331", "cs7643", "choices", "longtail", "autoencoder"))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default runs)")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
     parser.add_argument("--list", action="store_true", help="only say what is done and what is left")

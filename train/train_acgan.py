@@ -23,7 +23,7 @@ try:
     from dlcv.data.digits import read_folder, read_labels, split_folder
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
-    from dlcv.models.acgan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+    from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator, ACGANGeneratorConfig
     from dlcv.trainer import run_steps
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -34,8 +34,8 @@ HELD_OUT = 5_000  # training digits on which only the auxiliary classifier is lo
 @dataclass(frozen=True)
 class Recipe:
     latent_dim: int = 100  # components of the latent vector
-    width: int = 48  # channels of the generator: see GeneratorConfig
-    width_d: int = 48  # channels of the discriminator: see DiscriminatorConfig
+    width: int = 48  # channels of the generator: see ACGANGeneratorConfig
+    width_d: int = 48  # channels of the discriminator: see ACGANDiscriminatorConfig
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real digits a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam
@@ -72,10 +72,10 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
-    d = Discriminator(DiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
+    g = ACGANGenerator(ACGANGeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
+    d = ACGANDiscriminator(ACGANDiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
     average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
-    averaged = cast(Generator, average.module).eval()
+    averaged = cast(ACGANGenerator, average.module).eval()
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
 
@@ -148,7 +148,7 @@ def main() -> None:
         state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
     )  # fmt: skip
 
-    kept = load_model(Generator, out / "snapshots" / f"step_{r.steps:06d}.pth")
+    kept = load_model(ACGANGenerator, out / "snapshots" / f"step_{r.steps:06d}.pth")
     counts = {"training": len(training), "held_out": len(held_out)}
     provenance = {"recipe": asdict(r), "step": r.steps, "selection": "last step", "data": counts}
     save_checkpoint(out / "model.pth", kept, provenance)

@@ -30,9 +30,17 @@ def main() -> None:
     out = args.out or Path("runs") / f"cifar_{args.preset}_seed{r.seed}{'_quick' if args.quick else ''}"
     commit = current_commit()  # of the code that runs now, whatever is committed meanwhile
     images, labels = read_arrays(args.data, "cifar10", "train")
-    solver = Solver(
-        images=images.permute(0, 2, 3, 1), labels=labels.numpy(), device=repro.choose_device(), **r.solver_arguments()
-    )
+    if r.validation >= len(images):
+        raise cli.UsageError(f"--validation {r.validation}: only {len(images)} images, nothing is left to train on")
+    try:
+        solver = Solver(
+            images=images.permute(0, 2, 3, 1),
+            labels=labels.numpy(),
+            device=repro.choose_device(),
+            **r.solver_arguments(),
+        )
+    except ValueError as error:  # a class without an image
+        raise cli.UsageError(f"{error}; try a smaller --imbalance-factor") from None
 
     def train_step(step: int, batch: None) -> dict[str, torch.Tensor]:
         loss, accuracy = solver.train_step(step)

@@ -51,7 +51,8 @@ QUICK = {"epochs": 2}
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains EEE7331's CNN on CIFAR-10.", QUICK)
-    name = f"cifar_cnn_{'separable' if r.separable else 'plain'}_seed{r.seed}{'_quick' if args.quick else ''}"
+    name = f"cifar_cnn_{'separable' if r.separable else 'plain'}_seed{r.seed}"
+    name += ("_held_out" if r.hold_out else "") + ("_quick" if args.quick else "")
     out = args.out or Path("runs") / name
     device = repro.choose_device()
     current_commit()  # of the code that runs now, whatever is committed meanwhile

@@ -22,7 +22,13 @@ try:
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
-    from dlcv.models.sagan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+    from dlcv.models.sagan import (
+        SAGANDiscriminator,
+        SAGANDiscriminatorConfig,
+        SAGANGenerator,
+        SAGANGeneratorConfig,
+        settle_norms,
+    )
     from dlcv.trainer import run_steps
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -31,8 +37,8 @@ except ModuleNotFoundError as error:
 @dataclass(frozen=True)
 class Recipe:
     latent_dim: int = 100  # components of the latent vector
-    width: int = 48  # channels of the generator: see GeneratorConfig
-    width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
+    width: int = 48  # channels of the generator: see SAGANGeneratorConfig, settle_norms
+    width_d: int = 32  # channels of the discriminator: see SAGANDiscriminatorConfig
     attention: bool = True  # self-attention in both networks
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
@@ -68,10 +74,11 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.attention)).to(device).to(memory_format=torch.channels_last)
-    d = Discriminator(DiscriminatorConfig(r.width_d, r.attention)).to(device).to(memory_format=torch.channels_last)
+    g = SAGANGenerator(SAGANGeneratorConfig(r.latent_dim, r.width, r.attention)).to(device)
+    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention)).to(device)
+    g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
-    averaged = cast(Generator, average.module).eval()
+    averaged = cast(SAGANGenerator, average.module).eval()
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
 
@@ -118,6 +125,7 @@ def main() -> None:
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
 
     def evaluate(done: int) -> dict[str, float]:
+        settle_norms(averaged)
         with torch.no_grad():
             save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
@@ -129,7 +137,7 @@ def main() -> None:
         state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
     )  # fmt: skip
 
-    kept = load_model(Generator, out / "snapshots" / f"step_{r.steps:06d}.pth")
+    kept = load_model(SAGANGenerator, out / "snapshots" / f"step_{r.steps:06d}.pth")
     counts = {"training": len(training), "held_out": len(held_out)}
     provenance = {"recipe": asdict(r), "step": r.steps, "selection": "last step", "data": counts}
     save_checkpoint(out / "model.pth", kept, provenance)

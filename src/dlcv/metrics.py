@@ -7,6 +7,7 @@ it is FD-EffNetLite0. The two do not compare.
 import contextlib
 import hashlib
 import io
+import pickle
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -85,15 +86,18 @@ def inception_classifier() -> Features:
     """Probabilities of 1,000 classes by torchvision's inception_v3 (299x299 bilinear, normalised by 0.5): what IS means
     in the course's common script.
 
-    Its weights are fetched once, into torch.hub's folder, and verified by torch.hub (the hash in the file's name).
-    Raises UserError when they cannot be had.
+    Its weights are fetched once, into torch.hub's folder, and verified (its name holds the start of its SHA-256).
+    Raises UserError when they cannot be had or are not the official ones.
     """
     from torchvision.models import Inception_V3_Weights, inception_v3
 
+    url = Inception_V3_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     try:
+        if path.is_file() and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.split("-")[-1]):
+            raise UserError(f"{path} is not the official file (its SHA-256 differs); remove it and try again")
         state = Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
-    except (urllib.error.URLError, TimeoutError, RuntimeError) as error:
-        url = Inception_V3_Weights.IMAGENET1K_V1.url
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:  # URLError is an OSError
         raise UserError(f"IS needs torchvision's Inception weights, and {url} cannot be had ({error})") from None
     network = inception_v3(weights=None, init_weights=False, transform_input=False)
     network.load_state_dict(state)

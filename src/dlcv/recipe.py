@@ -31,7 +31,7 @@ def parse(
     parser = ArgumentParser(description=description)
     if presets:
         parser.add_argument("preset", choices=presets, help="whose values are the defaults")
-    parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
+    parser.add_argument("--data", type=Path, help="folder of the data; if not given, the usual places: see README")
     parser.add_argument("--out", type=Path, help="folder of this run; a name under runs/ if not given")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last save")
     parser.add_argument("--quick", action="store_true", help="a small run of under five minutes on two cores")
@@ -42,7 +42,8 @@ def parse(
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         name, kind = field.name, types[field.name]
         defaults[name] = field.default
-        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{comments.get(name, '')} ({field.default})"}
+        shown = f"{field.default}, or the preset's" if presets else field.default
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{comments.get(name, '')} ({shown})"}
         if kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         elif typing.get_origin(kind) is typing.Literal:

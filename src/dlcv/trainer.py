@@ -141,7 +141,8 @@ def _finite_means(totals: Mapping[str, torch.Tensor], count: int, step: int, las
     if bad:
         kept = f" (the last good save, {last}, is kept)" if last.exists() else ""
         raise UserError(
-            f"{', '.join(bad)} became non-finite between steps {step - count} and {step}; try a smaller --lr{kept}"
+            f"{', '.join(bad)} became non-finite between steps {step - count} and {step}; "
+            f"try a smaller learning rate{kept}"
         )
     return means
 

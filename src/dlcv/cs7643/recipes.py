@@ -24,7 +24,7 @@ class Recipe:
     schedule: Literal["steps", "triangular"] = "steps"  # fall after epochs step1 and step2, or rise and fall linearly
     step1: int = 6  # epoch after which the learning rate is a tenth
     step2: int = 8  # epoch after which it is a hundredth
-    warmup: int = 0  # epochs during which it rises
+    warmup: int = 0  # epochs during which it rises, by 1 / warmup each
     epochs: int = 10  # passes over the training images
     momentum: float = 0.9  # SGD's
     nesterov: bool = False  # Nesterov's momentum
@@ -40,7 +40,10 @@ class Recipe:
     seed: int = 0  # of the initial weights, the order and the augmentation
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "batch_size", "learning_rate", "epochs", "imbalance_factor")
+        recipe.require_positive(self, "batch_size", "learning_rate", "epochs")
+        recipe.require_between(self, 1, 5_000, "imbalance_factor")
+        if self.nesterov and not self.momentum:
+            raise cli.UsageError("--momentum 0: Nesterov's momentum needs one; add --no-nesterov")
         recipe.require_between(self, 0, 0.999999, "beta", "momentum", "label_smoothing")
         for name in ("step1", "step2", "warmup", "reg", "gamma", "validation", "seed"):
             if getattr(self, name) < 0:
@@ -54,7 +57,7 @@ class Recipe:
 
 # The courses' own for the first two; the others were chosen on validation images (docs/LOG.md).
 _COURSE = {"learning_rate": 0.0001}
-_LONG_TAIL = {"imbalance": "imbalance", "epochs": 24, "step1": 16, "step2": 21, "warmup": 1, "bf16": True}
+_LONG_TAIL = {"imbalance": "imbalance", "epochs": 24, "step1": 16, "step2": 21, "warmup": 3, "bf16": True}
 RECIPES: dict[str, dict[str, object]] = {
     "twolayer": {"model": "TwoLayerNet", **_COURSE},
     "vanilla_cnn": {"model": "VanillaCNN", **_COURSE},

@@ -1,5 +1,7 @@
 """CIFAR-10 and Fashion-MNIST as get_dataset.sh leaves them: cifar10.npz, fashion_mnist.npz."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -27,7 +29,7 @@ def read_arrays(data: Path | None, name: Literal["cifar10", "fashion_mnist"], sp
             images, labels = file[f"{split}_images"], file[f"{split}_labels"]
     except FileNotFoundError:
         raise UserError(f"{path} is not here: give --data FOLDER, or run: bash get_dataset.sh --only {name}") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error}") from None
     shape = (32, 32, 3) if name == "cifar10" else (28, 28)
     if images.dtype != np.uint8 or images.shape[1:] != shape or labels.shape != images.shape[:1] or not len(labels):

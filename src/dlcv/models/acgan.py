@@ -11,24 +11,24 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class ACGANGeneratorConfig:
     latent_dim: int = 100
     width: int = 48  # channels at 28x28; 2 and 4 times as many at 14 and 7 pixels
     classes: int = 10
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class ACGANDiscriminatorConfig:
     width: int = 48  # channels at 14x14; 2 and 4 times as many at 7 and 3 pixels
     classes: int = 10
 
 
-class Generator(nn.Module):
+class ACGANGenerator(nn.Module):
     """Latents and digits to images; the digit's embedding is multiplied with the latents, as in the paper's code."""
 
-    Config = GeneratorConfig
+    Config = ACGANGeneratorConfig
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: ACGANGeneratorConfig) -> None:
         super().__init__()
         self.config = config
         w = config.width
@@ -47,12 +47,12 @@ class Generator(nn.Module):
         return self.net(torch.cat([z, z * self.embedding(digits)], dim=1))
 
 
-class Discriminator(nn.Module):
+class ACGANDiscriminator(nn.Module):
     """Images to a logit for real and ten for the digits."""
 
-    Config = DiscriminatorConfig
+    Config = ACGANDiscriminatorConfig
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: ACGANDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         w = config.width

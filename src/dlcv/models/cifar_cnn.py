@@ -1,7 +1,8 @@
 """EEE7331 assignment 1, question 1: a CNN for CIFAR-10, and its twin with depth-wise separable convolutions.
 
 32x32 RGB in [0, 1], standardised inside; 30 - 15 - 15 - 7 - 7 - 3 pixels on the way. Depth-wise separable convolution:
-Howard et al. 2017 (arXiv:1704.04861): one 3x3 filter a channel, then a 1x1 convolution, nothing in between.
+Howard et al. 2017 (arXiv:1704.04861): one 3x3 filter a channel, then a 1x1 convolution; without the paper's batch norm
+and ReLU in between, since the question's networks have no batch norm.
 """
 
 from dataclasses import dataclass

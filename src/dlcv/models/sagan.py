@@ -14,14 +14,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class SAGANGeneratorConfig:
     latent_dim: int = 100
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class SAGANDiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
 
@@ -49,17 +49,32 @@ class SelfAttention(nn.Module):
         return x + self.gamma.to(x.dtype) * self.out(attended)
 
 
+@torch.no_grad()
+def settle_norms(network: nn.Module, iterations: int = 30) -> None:
+    """Lets the power iterations of spectral norm catch up with the weights, as averaging leaves their vectors behind.
+
+    Averages of unit vectors that turn are shorter than 1, and the weights divided by what they find too large.
+    """
+    training = network.training
+    network.train()  # only then do they iterate; batch norm sees nothing of it, for there is no forward pass
+    for module in network.modules():
+        if hasattr(module, "parametrizations"):
+            for _ in range(iterations):
+                module.weight  # noqa: B018 - reading it is one iteration
+    network.train(training)
+
+
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.orthogonal_(module.weight)
 
 
-class Generator(nn.Module):
+class SAGANGenerator(nn.Module):
     """Latents to faces."""
 
-    Config = GeneratorConfig
+    Config = SAGANGeneratorConfig
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: SAGANGeneratorConfig) -> None:
         super().__init__()
         self.config = config
         w = config.width
@@ -83,12 +98,12 @@ class Generator(nn.Module):
         return torch.tanh(self.last(self.net(z[:, :, None, None])))
 
 
-class Discriminator(nn.Module):
+class SAGANDiscriminator(nn.Module):
     """Faces to one logit each."""
 
-    Config = DiscriminatorConfig
+    Config = SAGANDiscriminatorConfig
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: SAGANDiscriminatorConfig) -> None:
         super().__init__()
         self.config = config
         w = config.width

@@ -1,7 +1,7 @@
 """Variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114) for 64x64 RGB faces in [0, 1].
 
-Beside encoder and decoder runs the linear map that principal component analysis finds: training starts from the best
-linear autoencoder, which the networks alone need many epochs to reach (docs/LOG.md).
+With `pca`, the linear map that principal component analysis finds runs beside encoder and decoder: training starts from
+the best linear autoencoder, which the networks alone need many epochs to reach (docs/LOG.md).
 """
 
 from dataclasses import dataclass

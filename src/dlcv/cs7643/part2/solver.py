@@ -39,7 +39,7 @@ def long_tail(labels, factor, seed=0):
     rows = [np.flatnonzero(labels == c) for c in range(labels.max() + 1)]
     most = min(len(r) for r in rows)
     counts = [int(most * factor ** (-c / (len(rows) - 1))) for c in range(len(rows))]
-    return np.sort(np.concatenate([rng.permutation(r)[:n] for r, n in zip(rows, counts, strict=True)]))
+    return np.sort(np.concatenate([rng.permutation(r)[:n] for r, n in zip(rows, counts)]))
 
 
 class Solver:
@@ -107,7 +107,7 @@ class Solver:
             nesterov=self.nesterov,
             weight_decay=self.reg,
         )
-        self.best, self.best_cm, self.best_model = 0.0, None, None
+        self.best, self.best_cm, self.best_model = -1.0, None, None
 
     def train(self):
         for step in range(self.epochs * self.steps_per_epoch):
@@ -133,7 +133,7 @@ class Solver:
         """Accuracy on the validation images, and the confusion matrix (true, predicted), rows summing to 1."""
         self.model.eval()
         cm = torch.zeros(10, 10)
-        for images, target in zip(self.val_images.split(250), self.val_labels.split(250), strict=True):
+        for images, target in zip(self.val_images.split(250), self.val_labels.split(250)):
             output, _ = self._compute_loss_update_params(self._normalise(images), target.to(self.device))
             cm.index_put_((target, output.argmax(1).cpu()), torch.ones(len(target)), accumulate=True)
         total = cm.sum()

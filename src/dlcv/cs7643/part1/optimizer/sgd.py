@@ -19,7 +19,7 @@ class SGD(_BaseOptimizer):
     def update(self, model):
         """One step with the gradients that model.backward() left behind."""
         self.apply_regularization(model)
-        for module, velocity in zip(model.modules, self.velocity, strict=True):
+        for module, velocity in zip(model.modules, self.velocity):
             if velocity is None:
                 continue
             for parameter, gradient, v in (
