@@ -55,9 +55,10 @@ def main() -> None:
         names = ("FID", "IS")
         told = "pytorch-fid's Inception, its own resize; IS: torchvision's inception_v3, bilinear to 299"
     else:
-        both = metrics.extract(metrics.efficientnet_lite0(probabilities=True), images, progress=True)
+        network = metrics.efficientnet_lite0(probabilities=True)
+        both = metrics.extract(network, images, progress=True)
         found, probabilities = both[:, :1280], both[:, 1280:]
-        reference = metrics.kept_features(kind, metrics.efficientnet_lite0(), real, args.cache)
+        reference = metrics.kept_features(kind, lambda batch: network(batch)[:, :1280], real, args.cache)
         names = ("FD-EffNetLite0", "IS-EffNetLite0")
         told = "EfficientNet-Lite0, antialiased bicubic to 224; not FID, not IS"
     score, deviation = metrics.inception_score(probabilities, SPLITS)

@@ -37,7 +37,7 @@ except ModuleNotFoundError as error:
 @dataclass(frozen=True)
 class Recipe:
     latent_dim: int = 100  # components of the latent vector
-    width: int = 48  # channels of the generator: see SAGANGeneratorConfig, settle_norms
+    width: int = 48  # channels of the generator: see SAGANGeneratorConfig
     width_d: int = 32  # channels of the discriminator: see SAGANDiscriminatorConfig
     attention: bool = True  # self-attention in both networks
     steps: int = 30_000  # of the whole training
