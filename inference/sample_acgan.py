@@ -13,7 +13,7 @@ try:
     from dlcv.files import check_writable
     from dlcv.models.acgan import ACGANGenerator
     from dlcv.repro import noise
-    from dlcv.sampling import SEED, command_line, sample_images, save_folder
+    from dlcv.sampling import SEED, command_line, sample_digits, save_folder
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
 
@@ -26,10 +26,7 @@ def main() -> None:
     check_writable(folder / names[0])  # before the work, not after it
     model = load_model(ACGANGenerator, checkpoint).double()
     z = noise(SEED, 10 * EACH, model.config.latent_dim)
-    digits = torch.arange(10).repeat_interleave(EACH)
-    labelled = torch.cat([z, digits[:, None].double()], dim=1)  # one tensor, so that both are cut alike
-    images = sample_images(lambda part: model(part[:, :-1], part[:, -1].long()), labelled)
-    save_folder(folder, names, images)
+    save_folder(folder, names, sample_digits(model, z, torch.arange(10).repeat_interleave(EACH)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ try:
     import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_text, save
+    from plotting import FIGURES, draw_faces, draw_gan_curves, draw_text, save
 
     from dlcv import cli, metrics
     from dlcv.checkpoint import load_model, read_checkpoint
@@ -20,35 +20,11 @@ try:
     from dlcv.models.vae import VAE
     from dlcv.repro import noise
     from dlcv.sampling import CHECKPOINTS, SEED, sample_images
-    from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 NEAREST_OF = 8  # generated faces whose nearest training faces are shown
 CANDIDATES = 300  # nearest in pixels, whose features are compared
-
-
-def draw_curves(log: Path, path: Path) -> None:
-    lines = [line for line in read_log(log) if "loss_d" in line]
-    steps = [line["step"] for line in lines]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
-    for axes, key, label in (
-        (left, "loss_d", "discriminator"),
-        (left, "loss_g", "generator"),
-        (right, "accuracy_real", "real judged real"),
-        (right, "accuracy_fake", "generated judged generated"),
-    ):
-        values = np.array([line[key] for line in lines])
-        colour = axes.plot(steps, values, alpha=0.25, linewidth=0.8)[0].get_color()
-        window = max(1, len(values) // 50)
-        smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
-        axes.plot(steps[window - 1 :], smooth, color=colour, label=label)
-    left.set(xlabel="step", ylabel="hinge loss")
-    right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
-    for axes in (left, right):
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-        axes.spines[["top", "right"]].set_visible(False)
-    save(figure, path)
 
 
 def draw_side_by_side(vae: np.ndarray, gan: np.ndarray, path: Path) -> None:
@@ -107,7 +83,7 @@ def main() -> None:
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
     discriminator = Discriminator(DiscriminatorConfig(recipe["width_d"]))
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
-    draw_curves(args.log, args.out / "gan_curves.png")
+    draw_gan_curves(args.log, args.out / "gan_curves.png")
     samples = sample_images(model, noise(SEED, 32, model.config.latent_dim))
     save_image(args.out / "fig2_2.png", make_grid(samples, 8))  # as hw3_p2.sh writes it
     others = sample_images(lambda z: vae.sample(z) * 2 - 1, noise(SEED, 32, vae.config.latent_dim))

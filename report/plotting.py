@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dlcv.files import atomic_path
+from dlcv.trainer import read_log
 
 FIGURES = Path(__file__).resolve().parent / "figures"
 
@@ -53,4 +54,28 @@ def draw_faces(
     for axes in grid.flat:
         axes.axis("off")
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    save(figure, path)
+
+
+def draw_gan_curves(log: Path, path: Path) -> None:
+    """Losses and the discriminator's accuracies of a GAN's log.jsonl, and their moving averages."""
+    lines = [line for line in read_log(log) if "loss_d" in line]
+    steps = [line["step"] for line in lines]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
+    for axes, key, label in (
+        (left, "loss_d", "discriminator"),
+        (left, "loss_g", "generator"),
+        (right, "accuracy_real", "real judged real"),
+        (right, "accuracy_fake", "generated judged generated"),
+    ):
+        values = np.array([line[key] for line in lines])
+        colour = axes.plot(steps, values, alpha=0.25, linewidth=0.8)[0].get_color()
+        window = max(1, len(values) // 50)
+        smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
+        axes.plot(steps[window - 1 :], smooth, color=colour, label=label)
+    left.set(xlabel="step", ylabel="hinge loss")
+    right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
+    for axes in (left, right):
+        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
+        axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)

@@ -39,6 +39,17 @@ def sample_images(
     return torch.cat(parts).numpy()
 
 
+def sample_digits(
+    model: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    noise: torch.Tensor,
+    digits: torch.Tensor,
+    batch_size: int = 8,
+) -> np.ndarray:
+    """`sample_images` of a conditional generator, (B, Z) and digits (B,) -> images, for digits int64 (N,)."""
+    labelled = torch.cat([noise, digits[:, None].double()], dim=1)  # one tensor, so that both are cut alike
+    return sample_images(lambda part: model(part[:, :-1], part[:, -1].long()), labelled, batch_size)
+
+
 def command_line(name: str, usage: str, metavar: str) -> tuple[Path, Path]:
     """[--checkpoint FILE] OUT: the checkpoint, checkpoints/`name`.pth by default, and OUT. Raises UsageError."""
     parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -41,11 +41,14 @@ class SelfAttention(nn.Module):
         self.out = spectral_norm(nn.Conv2d(channels // 2, channels, 1, bias=False))
         self.gamma = nn.Parameter(torch.zeros(()))
 
+    def weights(self, x: torch.Tensor) -> torch.Tensor:
+        """What each place takes from each place of the pooled map: (B, HW, HW / 4), rows of sum 1."""
+        query, key = self.query(x).flatten(2), F.max_pool2d(self.key(x), 2).flatten(2)  # (B, C / 8, ·)
+        return (query.transpose(1, 2) @ key).softmax(dim=-1)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        query = self.query(x).flatten(2)  # (B, C / 8, HW)
-        key, value = (F.max_pool2d(layer(x), 2).flatten(2) for layer in (self.key, self.value))  # (B, ·, HW / 4)
-        weights = (query.transpose(1, 2) @ key).softmax(dim=-1)  # (B, HW, HW / 4)
-        attended = (value @ weights.transpose(1, 2)).unflatten(2, x.shape[2:])
+        value = F.max_pool2d(self.value(x), 2).flatten(2)  # (B, C / 2, HW / 4)
+        attended = (value @ self.weights(x).transpose(1, 2)).unflatten(2, x.shape[2:])
         return x + self.gamma.to(x.dtype) * self.out(attended)
 
 

@@ -1,0 +1,44 @@
+"""The ACGAN's figures: architecture, curves, a hundred digits (columns: digits, rows: noise).
+
+python report/acgan_figures.py        # from checkpoints/acgan.pth and runs/acgan_seed0/log.jsonl
+"""
+
+import argparse
+from pathlib import Path
+
+try:
+    import torch
+    from plotting import FIGURES, draw_gan_curves, draw_text
+
+    from dlcv import cli
+    from dlcv.checkpoint import load_model, read_checkpoint
+    from dlcv.images import make_grid, save_image
+    from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator
+    from dlcv.repro import noise
+    from dlcv.sampling import CHECKPOINTS, SEED, sample_digits
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+ROWS = 10
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "acgan.pth")
+    parser.add_argument("--log", type=Path, default=Path("runs/acgan_seed0/log.jsonl"))
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    args = parser.parse_args()
+    if not args.log.exists():
+        raise cli.UserError(f"{args.log} is not there: train first (python train/train_acgan.py), or give --log")
+    recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
+    model = load_model(ACGANGenerator, args.checkpoint).double()
+    discriminator = ACGANDiscriminator(ACGANDiscriminatorConfig(recipe["width_d"]))
+    draw_text([str(model), str(discriminator)], args.out / "acgan_architecture.png")
+    draw_gan_curves(args.log, args.out / "acgan_curves.png")
+    z = noise(SEED, ROWS, model.config.latent_dim).repeat_interleave(10, dim=0)
+    images = sample_digits(model, z, torch.arange(10).repeat(ROWS))
+    save_image(args.out / "acgan_digits.png", make_grid(images, 10).repeat(2, axis=0).repeat(2, axis=1))
+
+
+if __name__ == "__main__":
+    cli.run(main, "acgan_figures.py")

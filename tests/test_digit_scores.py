@@ -1,0 +1,113 @@
+"""report/digit_scores.py, and report/acgan_figures.py and sagan_figures.py, on tiny data."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import REPO, SAMPLES, assert_one_line, call
+from PIL import Image
+
+from dlcv.checkpoint import load_model
+from dlcv.digit_classifier import DigitClassifier
+from dlcv.images import to_float
+from dlcv.metrics import frechet_distance
+
+SCRIPT = REPO / "report" / "digit_scores.py"
+
+
+@pytest.fixture(scope="module")
+def mnistm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """hw3_data with 20 + 20 pictures in MNIST-M's place, the same number of every digit. They show house numbers."""
+    root = tmp_path_factory.mktemp("balanced") / "hw3_data"
+    table = dict(line.split(",") for line in (REPO / "samples" / "svhn.csv").read_text().split()[1:])
+    of = {digit: sorted(name for name in table if table[name] == digit) for digit in "0123456789"}
+    for split, part in (("train", slice(0, 2)), ("test", slice(2, 4))):
+        folder = root / "digits" / "mnistm" / split
+        folder.mkdir(parents=True)
+        names = [(name, digit) for digit in of for name in of[digit][part]]
+        for name, _ in names:
+            (folder / name).write_bytes((SAMPLES / name).read_bytes())
+        rows = "".join(f"{name},{digit}\n" for name, digit in names)
+        folder.with_suffix(".csv").write_text("image_name,label\n" + rows)
+    return root
+
+
+@pytest.fixture
+def generated(mnistm: Path, tmp_path: Path) -> Path:
+    """The two training pictures of each digit, every second pixel row dark."""
+    folder = tmp_path / "some digits"
+    folder.mkdir()
+    rows = (mnistm / "digits" / "mnistm" / "train.csv").read_text().split()[1:]
+    for index, (name, digit) in enumerate(row.split(",") for row in rows):
+        pixels = np.array(Image.open(mnistm / "digits" / "mnistm" / "train" / name).convert("RGB"))
+        pixels[::2] //= 2
+        Image.fromarray(pixels).save(folder / f"{digit}_{index % 2 + 1:03d}.png")
+    return folder
+
+
+def test_scores_by_hand(mnistm: Path, generated: Path, tmp_path: Path) -> None:
+    scores = tmp_path / "scores.csv"
+    result = call("python3", SCRIPT, generated, "--data", mnistm, "--purpose", "a test", "--scores", scores)
+    assert result.returncode == 0, result.stderr
+    (row,) = csv.DictReader(scores.open())
+    assert (row["n"], row["n_test"], row["purpose"]) == ("20", "20", "a test")
+
+    def pixels(folder: Path, names: list[str]) -> torch.Tensor:
+        found = [np.asarray(Image.open(folder / name).convert("RGB").resize((28, 28))) for name in names]
+        return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+
+    model = load_model(DigitClassifier, REPO / "checkpoints" / "digit_classifier.pth")
+    own = pixels(generated, sorted(path.name for path in generated.iterdir()))
+    features = []
+    for split in ("train", "test"):
+        rows = (mnistm / "digits" / "mnistm" / f"{split}.csv").read_text().split()[1:]
+        images = pixels(mnistm / "digits" / "mnistm" / split, [row.split(",")[0] for row in rows])
+        features.append(model.features(to_float(images)).double().detach().numpy())
+        if split == "train":  # all of them are drawn every time: two of each
+            spreads = []
+            for digit in range(10):
+                a, b = (to_float(x[2 * digit : 2 * digit + 2]).flatten(1) for x in (own, images))
+                spreads.append(float(torch.pdist(a).mean() / torch.pdist(b).mean()))
+    found = model.features(to_float(own))
+    right = (model.fc3(found).argmax(1) == torch.arange(10).repeat_interleave(2)).double().mean()
+    distances = [frechet_distance(x, features[1]) for x in (found.double().detach().numpy(), features[0])]
+    assert float(row["recognised"]) == pytest.approx(100 * float(right), abs=0.01)
+    assert float(row["frechet"]) == pytest.approx(distances[0], rel=1e-3)
+    assert float(row["frechet_real"]) == pytest.approx(distances[1], rel=1e-3)
+    assert float(row["frechet_ratio"]) == pytest.approx(distances[0] / distances[1], rel=1e-3)
+    assert float(row["spread"]) == pytest.approx(np.mean(spreads), abs=1e-3)
+    assert float(row["least_spread"]) == pytest.approx(min(spreads), abs=1e-3)
+
+
+def test_bad_folders_are_told(mnistm: Path, generated: Path, tmp_path: Path) -> None:
+    def score() -> list[object]:
+        return [SCRIPT, generated, "--data", mnistm, "--purpose", "a test", "--scores", tmp_path / "scores.csv"]
+
+    (generated / "4_002.png").rename(generated / "5_003.png")
+    assert_one_line(call("python3", *score()), 1, "the same number of every digit")
+    (generated / "5_003.png").rename(generated / "four.png")
+    assert_one_line(call("python3", *score()), 1, "four.png: the name must begin with the digit")
+    assert_one_line(call("python3", SCRIPT, generated), 2, "--purpose")
+    assert not (tmp_path / "scores.csv").exists()
+
+
+def test_every_figure_is_drawn(digits: Path, faces: Path, tmp_path: Path) -> None:
+    for name, data, script in (
+        ("acgan", digits, "acgan_figures.py"),
+        ("sagan", faces, "sagan_figures.py"),
+    ):
+        flags = ["--data", data, "--out", tmp_path / name, "--steps", 50, "--batch-size", 2, "--latent-dim", 6]
+        result = call("python3", REPO / "train" / f"train_{name}.py", *flags, "--width", 8, "--width-d", 4)
+        assert result.returncode == 0, result.stderr
+        run = ["--checkpoint", tmp_path / name / "model.pth", "--log", tmp_path / name / "log.jsonl"]
+        result = call("python3", REPO / "report" / script, *run, "--out", tmp_path / "figures")
+        assert result.returncode == 0, result.stderr
+        assert_one_line(call("python3", REPO / "report" / script, "--log", tmp_path / "none"), 1, f"train_{name}.py")
+    expected = {f"acgan_{x}.png" for x in ("architecture", "curves", "digits")}
+    expected |= {f"sagan_{x}.png" for x in ("architecture", "curves", "faces", "attention")}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == expected
+    for path in (tmp_path / "figures").iterdir():
+        with Image.open(path) as image:
+            assert min(image.size) >= 100 and np.asarray(image.convert("L")).std() > 1, path
