@@ -4,7 +4,7 @@ PYTHON ?= python3
 SHELL := /bin/bash
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.PHONY: setup run test lint report
+.PHONY: setup run test lint report gradescope
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,9 @@ report: setup  ## tables and figures anew from what the runs wrote (training the
 	python3 report/face_tables.py
 	python3 report/vae_figures.py
 	python3 report/gan_figures.py
+
+gradescope: setup  ## the autograder's zip; DATA=hw3_data puts the test data into it
+	python3 -m dlcv.grade.bundle gradescope.zip $(if $(DATA),--data $(DATA))
 
 lint: setup
 	ruff check .

@@ -52,6 +52,14 @@ def efficientnet_lite0(probabilities: bool = False) -> Features:
     return features
 
 
+def official_weights_are_here() -> bool:
+    """Whether both Inception networks' files lie in torch.hub's folder, so that FID and IS need no network."""
+    from torchvision.models import Inception_V3_Weights
+
+    urls = (INCEPTION_URL, Inception_V3_Weights.IMAGENET1K_V1.url)
+    return all((Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]).is_file() for url in urls)
+
+
 def inception() -> Features:
     """2,048 features of pytorch-fid's Inception (299x299 bilinear): what FID means.
 

@@ -1,0 +1,1 @@
+"""Grades a repository as the courses do: python -m dlcv.grade."""
