@@ -93,7 +93,7 @@ def test_inference_starts_without_slow_packages(script: str) -> None:
 def test_imports_point_one_way() -> None:
     """data → model → train → checkpoint → inference → report: nothing points back."""
     layers = [  # what stands later may import what stands earlier
-        {"losses", "cli", "files", "images", "repro", "data.layout", "data.augment", "recipe", "study"},
+        {"losses", "averaging", "cli", "files", "images", "repro", "data.layout", "data.augment", "recipe", "study"},
         {"data.folders", "data.splits", "cs7643.recipes"},
         {
             "data.digits",

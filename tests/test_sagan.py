@@ -9,6 +9,7 @@ import torch
 from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 
+from dlcv.averaging import settle
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
 from dlcv.models.sagan import (
     SAGANDiscriminator,
@@ -16,7 +17,6 @@ from dlcv.models.sagan import (
     SAGANGenerator,
     SAGANGeneratorConfig,
     SelfAttention,
-    settle_norms,
 )
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
@@ -70,20 +70,25 @@ def test_all_but_the_last_layers_are_spectrally_normed() -> None:
         assert not hasattr(network.last, "parametrizations")
 
 
-def test_norms_settle_after_averaging() -> None:
-    """Averaged power-iteration vectors are short, and the weights too large; batch norm stays as it was."""
-    g = SAGANGenerator(SAGANGeneratorConfig(6, 8)).eval()
+def test_statistics_settle_after_averaging() -> None:
+    """Averaged power-iteration vectors are short, and the weights too large; batch norm knows other activations."""
+    torch.manual_seed(0)
+    g, z = SAGANGenerator(SAGANGeneratorConfig(6, 8)).eval(), torch.randn(64, 6)
     for name, buffer in g.named_buffers():
         if name.endswith(("_u", "_v")):
             buffer.mul_(0.5)
-    before = {name: tensor.clone() for name, tensor in g.named_buffers() if "running" in name}
-    settle_norms(g)
+    settle(g, [(part,) for part in z.split(16)])
     assert not g.training
     for module in g.net:
         if isinstance(module, torch.nn.ConvTranspose2d):
             matrix = module.weight.detach().transpose(0, 1).flatten(1)
             assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1.0, abs=0.02)
-    assert before and all(torch.equal(before[name], dict(g.named_buffers())[name]) for name in before)
+    first = g.net[1]
+    assert isinstance(first, torch.nn.BatchNorm2d) and first.momentum == 0.1
+    with torch.no_grad():
+        seen = g.net[0](z[:, :, None, None])
+    assert torch.allclose(first.running_mean, seen.mean((0, 2, 3)), atol=1e-3)
+    assert torch.allclose(first.running_var, seen.var((0, 2, 3)), rtol=0.1)
 
 
 def flags(faces: Path, out: Path, *more: object) -> list[object]:

@@ -17,6 +17,7 @@ try:
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
+    from dlcv.averaging import settle
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
@@ -27,7 +28,6 @@ try:
         SAGANDiscriminatorConfig,
         SAGANGenerator,
         SAGANGeneratorConfig,
-        settle_norms,
     )
     from dlcv.trainer import run_steps
 except ModuleNotFoundError as error:
@@ -77,7 +77,7 @@ def main() -> None:
     g = SAGANGenerator(SAGANGeneratorConfig(r.latent_dim, r.width, r.attention)).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
-    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema))  # buffers: settle
     averaged = cast(SAGANGenerator, average.module).eval()
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
@@ -123,9 +123,10 @@ def main() -> None:
         }
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+    others = repro.noise(2, 2_048, r.latent_dim).float().to(device)
 
     def evaluate(done: int) -> dict[str, float]:
-        settle_norms(averaged)
+        settle(averaged, ((z,) for z in others.split(r.batch_size)))
         with torch.no_grad():
             save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})

@@ -52,21 +52,6 @@ class SelfAttention(nn.Module):
         return x + self.gamma.to(x.dtype) * self.out(attended)
 
 
-@torch.no_grad()
-def settle_norms(network: nn.Module, iterations: int = 30) -> None:
-    """Lets the power iterations of spectral norm catch up with the weights, as averaging leaves their vectors behind.
-
-    Averages of unit vectors that turn are shorter than 1, and the weights divided by what they find too large.
-    """
-    training = network.training
-    network.train()  # only then do they iterate; batch norm sees nothing of it, for there is no forward pass
-    for module in network.modules():
-        if hasattr(module, "parametrizations"):
-            for _ in range(iterations):
-                module.weight  # noqa: B018 - reading it is one iteration
-    network.train(training)
-
-
 def _initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
         nn.init.orthogonal_(module.weight)
