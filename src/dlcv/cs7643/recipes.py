@@ -35,6 +35,7 @@ class Recipe:
     gamma: float = 0.0  # of the focal loss; 0 is cross entropy
     imbalance: Literal["regular", "imbalance"] = "regular"  # all images, or a long tail of them
     imbalance_factor: float = 100.0  # largest class divided by smallest
+    augment: bool = True  # training images moved by up to 4 pixels, half of them mirrored
     validation: int = 5_000  # training images that are held out for choosing; 0 keeps the last epoch
     bf16: bool = False  # autocast in training
     seed: int = 0  # of the initial weights, the order and the augmentation
@@ -56,7 +57,7 @@ class Recipe:
 
 
 # The courses' own for the first two; the others were chosen on validation images (docs/LOG.md).
-_COURSE = {"learning_rate": 0.0001}
+_COURSE = {"learning_rate": 0.0001, "augment": False}  # at that rate they learn too slowly to gain by more images
 _LONG_TAIL = {"imbalance": "imbalance", "epochs": 24, "step1": 16, "step2": 21, "warmup": 3, "bf16": True}
 RECIPES: dict[str, dict[str, object]] = {
     "twolayer": {"model": "TwoLayerNet", **_COURSE},
@@ -76,7 +77,7 @@ SECTIONS = {
         "validation", "seed",
     ),
     "network": ("model",),
-    "data": ("imbalance", "imbalance_factor"),
+    "data": ("imbalance", "imbalance_factor", "augment"),
     "loss": ("loss_type", "label_smoothing", "beta", "gamma"),
 }  # fmt: skip
 

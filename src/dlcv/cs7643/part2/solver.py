@@ -67,6 +67,7 @@ class Solver:
         self.validation = get("validation", 5000)
         self.seed = get("seed", 0)
         self.bf16 = get("bf16", False)
+        self.augment = get("augment", True)
         if self.model_type not in MODELS:
             raise ValueError(f"model {self.model_type}: one of {', '.join(MODELS)}")
         if self.loss_type not in ("CE", "Focal"):
@@ -160,11 +161,13 @@ class Solver:
         return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def _batch(self, step):
-        """Every image once an epoch, moved by up to 4 pixels and mirrored; the draws depend on seed and step alone."""
+        """Every image once an epoch, moved by up to 4 pixels and mirrored; what is drawn depends on seed and step."""
         epoch, number = divmod(step, self.steps_per_epoch)
         shuffle = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_images), generator=shuffle)
         rows = order[number * self.batch_size : (number + 1) * self.batch_size]
+        if not self.augment:
+            return self._normalise(self.train_images[rows]), self.train_labels[rows].to(self.device)
         g = torch.Generator().manual_seed((self.seed + 1) * 1_000_000_007 + step)
         images, n = self.train_images[rows], len(rows)
         mirrored = torch.rand((n, 1, 1, 1), generator=g) < 0.5
