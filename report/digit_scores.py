@@ -6,16 +6,18 @@
 Recognised: percent by the course's classifier. Fréchet: in that classifier's 64 features, between the folder and the
 test digits, as many of each kind; beside it that of real training digits, as many as the folder holds, drawn ten times.
 Spread: for each kind, the mean pixel distance between two of the folder's images over that between two real ones. The
-csv is the ledger: these are looks at test answers.
+csv is the ledger: these are looks at test answers. Lines whose purpose begins with "table: " go into the texts' tables.
 """
 
 import argparse
+import csv
 import hashlib
 from pathlib import Path
 
 try:
     import numpy as np
     import torch
+    from tables import fill
 
     from dlcv import cli, metrics, repro
     from dlcv.checkpoint import load_model
@@ -29,7 +31,9 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "generated_digit_scores.csv"
+ROOT = Path(__file__).resolve().parents[1]
+SCORES = ROOT / "docs" / "results" / "generated_digit_scores.csv"
+TEXTS = [ROOT / "README.md", ROOT / "docs" / "models" / "acgan.md"]
 COLUMNS = (
     "date", "commit", "what", "sha256", "n", "recognised", "least_recognised", "n_test", "frechet", "frechet_real",
     "frechet_ratio", "spread", "least_spread", "purpose",
@@ -53,6 +57,22 @@ def features(model: DigitClassifier, images: torch.Tensor) -> tuple[np.ndarray, 
     """float64 (N, 64) and labels (N,) of uint8 (N, 3, 28, 28)."""
     found = torch.cat([model.features(to_float(batch)) for batch in images.split(500)])
     return found.double().numpy(), model.fc3(found).argmax(1).numpy()
+
+
+def score_table(scores: Path) -> str:
+    """Markdown, one row for each purpose "table: …", its newest line."""
+    with scores.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.DictReader(file) if line["purpose"].startswith("table: ")]
+    rows = [
+        "| 1,000 digits | recognised, % | least of a digit, % | Fréchet distance, times that of real digits "
+        "| spread | least of a digit |",
+        "|" + "---|" * 6,
+    ]
+    for purpose, line in {line["purpose"]: line for line in lines}.items():
+        numbers = [f"{float(line[name]):.1f}" for name in ("recognised", "least_recognised")]
+        numbers += [f"{float(line[name]):.2f}" for name in ("frechet_ratio", "spread", "least_spread")]
+        rows.append(f"| {purpose.removeprefix('table: ')} | {' | '.join(numbers)} |")
+    return "\n".join(rows)
 
 
 def main() -> None:
@@ -102,6 +122,8 @@ def main() -> None:
         args.scores, COLUMNS, what=args.folder.name, sha256=digest, n=len(names), n_test=len(chosen),
         purpose=args.purpose, **{name: f"{value:.4f}" for name, value in values.items()},
     )  # fmt: skip
+    if args.scores == SCORES:
+        fill(TEXTS, {"generated digit scores": score_table(SCORES)})
     print("digit      " + "".join(f"{digit:>7}" for digit in range(10)) + "    all")
     print("recognised " + "".join(f"{x:7.1f}" for x in [*right, np.mean(right)]))
     print("spread     " + "".join(f"{x:7.2f}" for x in [*spreads, np.mean(spreads)]))
