@@ -1,6 +1,7 @@
 # The two commands a newcomer needs: make run, make test.
 VENV ?= .venv
 PYTHON ?= python3
+STUDENT_ID ?= studentID
 SHELL := /bin/bash
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
@@ -22,13 +23,16 @@ run: setup  ## classifies the bundled 100 SVHN digits as a grader would
 test: setup
 	python3 -m pytest
 
-report: setup  ## tables and figures anew from what the runs wrote (training them first: train/study_digits.py)
+report: setup  ## tables, figures and PDFs anew from what the runs wrote (make report STUDENT_ID=…; train first)
 	python3 report/digit_results.py
 	python3 report/digit_figures.py dann
 	python3 report/digit_figures.py uda
 	python3 report/face_tables.py
 	python3 report/vae_figures.py
 	python3 report/gan_figures.py
+	python3 report/sagan_figures.py
+	python3 report/acgan_figures.py
+	python3 report/make_report.py --id $(STUDENT_ID)
 
 gradescope: setup  ## the autograder's zip; DATA=hw3_data puts the test data into it
 	python3 -m dlcv.grade.bundle gradescope.zip $(if $(DATA),--data $(DATA))

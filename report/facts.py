@@ -1,0 +1,92 @@
+"""What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
+
+import csv
+import re
+from pathlib import Path
+from typing import Any
+
+from dlcv import cli
+from dlcv.checkpoint import read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Facts:
+    """Looks numbers up; asks for one that is not there end with a UserError that names it."""
+
+    def recipe(self, checkpoint: str) -> dict[str, Any]:
+        """The recipe with which checkpoints/<checkpoint>.pth was trained."""
+        return self.provenance(checkpoint)["recipe"]
+
+    def provenance(self, checkpoint: str) -> dict[str, Any]:
+        return read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["provenance"]
+
+    def parameters(self, checkpoint: str) -> str:
+        """Number of weights of a checkpoint, buffers of normalisations not counted, with thousands separated."""
+        weights = read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["weights"]
+        buffers = re.compile(r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*)$")
+        return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
+
+    def face(self, purpose: str, against: str = "test") -> dict[str, str]:
+        """The newest line of docs/results/face_scores.csv with this purpose, numbers rounded as in the tables."""
+        rows = self._rows("face_scores.csv")
+        found = [row for row in rows if row["purpose"] == f"table: {purpose}" and row["against"] == against]
+        if not found:
+            raise cli.UserError(f"docs/results/face_scores.csv has no line 'table: {purpose}' against {against} faces")
+        row = found[-1]
+        digits = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2, "recon_mse": 4}
+        return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items() if row[name]}
+
+    def ratio(self, a: str, b: str, digits: int = 2) -> str:
+        """Of two numbers as they stand in a file."""
+        return f"{float(a) / float(b):.{digits}f}"
+
+    def generated_digits(self, purpose: str) -> dict[str, str]:
+        """The newest line of docs/results/generated_digit_scores.csv with this purpose."""
+        found = [row for row in self._rows("generated_digit_scores.csv") if row["purpose"] == f"table: {purpose}"]
+        if not found:
+            raise cli.UserError(f"docs/results/generated_digit_scores.csv has no line 'table: {purpose}'")
+        row = found[-1]
+        digits = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}
+        return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items()}
+
+    def cell(self, text: str, name: str, row: str, column: str) -> str:
+        """One cell of a table that a program wrote into a text: docs/models/<text>.md, between its markers."""
+        header, *rows = self._table(text, name)
+        for cells in rows:
+            if cells[0] == row and column in header:
+                return cells[header.index(column)].removesuffix(" (n = 1)")
+        raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
+
+    def table(self, text: str, name: str, columns: list[str] | None = None) -> str:
+        """Such a table in Typst; only the first column and `columns`, where given."""
+        header, *rows = self._table(text, name)
+        keep = [0, *(i for i, title in enumerate(header) if i and (columns is None or title in columns))]
+        cells = [[row[i] for i in keep] for row in (header, *rows)]
+        told = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
+        align = ", ".join(["left"] + ["right"] * (len(keep) - 1))
+        return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"
+
+    def _table(self, text: str, name: str) -> list[list[str]]:
+        content = (ROOT / "docs" / "models" / f"{text}.md").read_text(encoding="utf-8")
+        found = re.search(rf"(?s)<!-- {re.escape(name)}[^>]*-->\n(.*?)<!-- end -->", content)
+        lines = [line for line in (found[1].splitlines() if found else []) if line.startswith("|")]
+        if len(lines) < 3:
+            raise cli.UserError(f"docs/models/{text}.md holds no table '{name}': make report writes it")
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        return [rows[0], *rows[2:]]
+
+    def _rows(self, name: str) -> list[dict[str, str]]:
+        with (ROOT / "docs" / "results" / name).open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+
+def _markup(cell: str) -> str:
+    """A Markdown table's cell, which knows ** and nothing else, as Typst markup."""
+    parts = cell.split("**")
+    return "".join(f"*{escape(part)}*" if index % 2 and part else escape(part) for index, part in enumerate(parts))
+
+
+def escape(text: str) -> str:
+    """Plain text as Typst markup."""
+    return re.sub(r"([\\*_#@$`<>\[\]~/])", r"\\\1", text)

@@ -1,0 +1,75 @@
+"""report/make_report.py: the texts hold no numbers of their own, and what cannot be told is named."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import typst
+from conftest import REPO, assert_one_line, call, load_report_script
+
+from dlcv import cli
+
+TEMPLATES = REPO / "report" / "templates"
+SCRIPT = REPO / "report" / "make_report.py"
+# Numbers of the assignments and of papers, which no program measures.
+KNOWN = "|".join(
+    (
+        r"arXiv:[\d.]+", r"fig\d_\d", r"[Tt]able 1_3", r"hw\d_p\d", r"20\d\d", r"homework \d", r"[Pp]roblem \d",
+        r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\(3-\d\)",
+        r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
+        "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3", "12 x 12 x 12",
+        "stages 2 and 3", r"(from|to) 0\b", "stride 2", r"\(h − 1\) · 2 − 2 · 1 \+ 3", "p of 1", "7 to 14", "14 to 28",
+    )
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.glob("[!.s]*.typ")))
+def test_no_number_is_typed_by_hand(template: str) -> None:
+    text = (TEMPLATES / template).read_text(encoding="utf-8")
+    text = re.sub(r"(?s)<<.*?>>|<%.*?%>", "", text)  # what the program fills in
+    for line in text.splitlines():
+        if not line.startswith(("#import", "#show", "#text")):
+            line = re.sub(r"(width|columns): ?[\d.]+%?", "", line)
+            assert not re.search(r"\d", re.sub(KNOWN, "", line)), f"{template}: {line}"
+
+
+def test_a_report_is_built(tmp_path: Path) -> None:
+    result = call("python3", SCRIPT, "hw3", "--id", "r01234567", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    pdf = (tmp_path / "hw3_r01234567.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and len(pdf) > 500_000  # with its pictures
+    assert not list(TEMPLATES.glob(".*.typ"))
+    source = tmp_path / "x.typ"
+    source.write_text("= Ok")
+    assert typst.compile(str(source)).startswith(b"%PDF")
+
+
+def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = load_report_script("facts", monkeypatch).Facts()
+    readme = (REPO / "docs" / "models" / "dann.md").read_text()
+    for row, column in (("DANN", "U→M"), ("trained on target", "S→U")):
+        value = facts.cell("dann", "digits table", row, column)
+        assert f"| {value}" in next(line for line in readme.splitlines() if line.startswith(f"| {row} |"))
+    assert facts.parameters("dann_usps_mnistm") == "526,251" and facts.recipe("vae")["latent_dim"] == 64
+    assert facts.face("VAE, 64 latents")["frechet"] == "88.2"
+    with pytest.raises(cli.UserError, match="there is no x / U→M"):
+        facts.cell("dann", "digits table", "x", "U→M")
+    with pytest.raises(cli.UserError, match="no line 'table: x'"):
+        facts.face("x")
+    with pytest.raises(cli.UserError, match="holds no table 'x'"):
+        facts.table("dann", "x")
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = load_report_script("make_report", monkeypatch)
+    shutil.copy(TEMPLATES / "style.typ", tmp_path)
+    monkeypatch.setattr(script, "TEMPLATES", tmp_path)
+    (tmp_path / "hw3.typ").write_text('#fig("none.png", [x])')
+    with pytest.raises(cli.UserError, match=r"figures/none.png is not there"):
+        script.render("hw3", "x")
+    (tmp_path / "hw3.typ").write_text("<< facts.recipe('vae').nothing_like_it >>")
+    with pytest.raises(cli.UserError, match="asks for what is not there"):
+        script.render("hw3", "x")
+    assert_one_line(call("python3", SCRIPT, "hw9"), 2, "no report hw9")
+    assert_one_line(call("python3", SCRIPT, "hw3", "--id", "../x"), 2, "letters and digits only")
