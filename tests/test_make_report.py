@@ -18,7 +18,8 @@ KNOWN = "|".join(
         r"arXiv:[\d.]+", r"fig\d_\d", r"[Tt]able 1_3", r"hw\d_p\d", r"20\d\d", r"homework \d", r"[Pp]roblem \d",
         r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\(3-\d\)",
         r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
-        "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3", "12 x 12 x 12",
+        "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3",
+        "12 x 12 x 12",
         "stages 2 and 3", r"(from|to) 0\b", "stride 2", r"\(h − 1\) · 2 − 2 · 1 \+ 3", "p of 1", "7 to 14", "14 to 28",
     )
 )  # fmt: skip
