@@ -2,11 +2,13 @@
 
 import csv
 import re
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
+from dlcv.cs7643 import theory
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -66,6 +68,25 @@ class Facts:
         told = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
         align = ", ".join(["left"] + ["right"] * (len(keep) - 1))
         return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"
+
+    def has(self, text: str, name: str) -> bool:
+        """Whether such a table has been filled."""
+        try:
+            return bool(self._table(text, name))
+        except cli.UserError:
+            return False
+
+    def theory(self) -> dict[str, Any]:
+        """CS7643's theory questions, computed: A as rows of names, (x, W, b, h(x)) at the three points, the kinks."""
+        names = [[f"w_({i},{j})" for j in range(3)] for i in range(3)]
+        matrix = theory.convolution_matrix(names, (3, 3), stride=4, padding=2, zero="0")
+        lines = [(x, *theory.local_line(Fraction(x))) for x in (2, -1, 1)]
+        return {
+            "matrix": "; ".join(", ".join(row) for row in matrix),
+            "size": f"{len(matrix)} x {len(matrix[0])}",
+            "lines": [(x, slope, intercept, slope * x + intercept) for x, slope, intercept in lines],
+            "kinks": ' " and " '.join(str(x) for x in theory.kinks()),
+        }
 
     def _table(self, text: str, name: str) -> list[list[str]]:
         content = (ROOT / "docs" / "models" / f"{text}.md").read_text(encoding="utf-8")

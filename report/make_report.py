@@ -28,6 +28,7 @@ FILES = {
     "hw3": "hw3_{id}.pdf",
     "hw2": "hw2_{id}.pdf",
     "eee7331": "eee7331.pdf",
+    "cs7643": "cs7643-writeup.pdf",
     "tud": "tud.pdf",
 }  # template → what the course calls it
 

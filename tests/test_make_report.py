@@ -20,7 +20,8 @@ KNOWN = "|".join(
         r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
         "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3",
         "12 x 12 x 12",
-        "stages 2 and 3", r"(from|to) 0\b", "stride 2", r"\(h − 1\) · 2 − 2 · 1 \+ 3", "p of 1", "7 to 14", "14 to 28",
+        "stages 2 and 3", r"(from|to) 0\b", "stride 2", r"\(h − 1\) · 2 − 2 · 1 \+ 3", "p of 1",
+        "2 x 2", "CS7643", r"Part \d", "7 to 14", "14 to 28",
     )
 )  # fmt: skip
 
@@ -28,11 +29,20 @@ KNOWN = "|".join(
 @pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.glob("[!.s]*.typ")))
 def test_no_number_is_typed_by_hand(template: str) -> None:
     text = (TEMPLATES / template).read_text(encoding="utf-8")
-    text = re.sub(r"(?s)<<.*?>>|<%.*?%>", "", text)  # what the program fills in
+    text = re.sub(r"(?s)<<.*?>>|<%.*?%>|\$.*?\$", "", text)  # what the program fills in, and formulas
     for line in text.splitlines():
         if not line.startswith(("#import", "#show", "#text")):
             line = re.sub(r"(width|columns): ?[\d.]+%?", "", line)
             assert not re.search(r"\d", re.sub(KNOWN, "", line)), f"{template}: {line}"
+
+
+def test_answers_are_short_enough() -> None:
+    """CS7643: the review and each answer at most 350 words."""
+    text = (TEMPLATES / "cs7643.typ").read_text(encoding="utf-8")
+    answers = re.findall(r"(?s)// answer: (\w+)\n(.*?)// end", text)
+    assert [name for name, _ in answers] == ["relu", "review", "biases", "stylized"]
+    for name, answer in answers:
+        assert 50 < len(answer.split()) <= 350, (name, len(answer.split()))
 
 
 def test_a_report_is_built(tmp_path: Path) -> None:
