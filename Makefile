@@ -33,6 +33,7 @@ report: setup  ## tables, figures and PDFs anew from what the runs wrote (make r
 	python3 report/sagan_figures.py
 	python3 report/acgan_figures.py
 	python3 report/assignments.py
+	python3 report/make_page.py
 	python3 report/make_report.py --id $(STUDENT_ID)
 
 gradescope: setup  ## the autograder's zip; DATA=hw3_data puts the test data into it

@@ -69,6 +69,10 @@ class Facts:
         align = ", ".join(["left"] + ["right"] * (len(keep) - 1))
         return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"
 
+    def rows(self, text: str, name: str) -> list[list[str]]:
+        """Such a table as plain text, its header first."""
+        return [[cell.replace("**", "") for cell in row] for row in self._table(text, name)]
+
     def has(self, text: str, name: str) -> bool:
         """Whether such a table has been filled."""
         try:

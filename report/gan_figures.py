@@ -47,7 +47,7 @@ def draw_interpolations(model: Generator, path: Path) -> None:
         shares = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
         line = (torch.sin((1 - shares) * angle) * a + torch.sin(shares * angle) * b) / torch.sin(angle)
         rows.append(sample_images(model, line))
-    draw_faces(rows, path)
+    draw_faces(rows, path, strips=True)
 
 
 def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> None:

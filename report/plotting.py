@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from dlcv.files import atomic_path
+from dlcv.images import make_grid, save_image
 from dlcv.trainer import read_log
 
 FIGURES = Path(__file__).resolve().parent / "figures"
@@ -39,8 +40,14 @@ def draw_faces(
     *,
     row_titles: Sequence[str] = (),
     titles: Sequence[str] = (),
+    strips: bool = False,
 ) -> None:
-    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
+    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first.
+
+    `strips` also writes them without titles or gaps to <name>_strips.png: what the page's sliders move over.
+    """
+    if strips:
+        save_image(path.with_name(f"{path.stem}_strips.png"), make_grid(np.concatenate(rows), len(rows[0]), padding=0))
     columns = max(len(row) for row in rows)
     figure, grid = plt.subplots(len(rows), columns, figsize=(columns * 1.05, len(rows) * 1.05), squeeze=False)
     for index, row in enumerate(rows):

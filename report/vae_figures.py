@@ -100,14 +100,15 @@ def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, path: P
             steps = torch.from_numpy(STRENGTHS[:, None] * direction).float()
             rows.append(pictures(decode(model, z[index] + steps)))
             titles.append(name)
-    draw_faces(rows, path, row_titles=titles, titles=[f"{value:+.1f}" if value else "0" for value in STRENGTHS])
+    heads = [f"{value:+.1f}" if value else "0" for value in STRENGTHS]
+    draw_faces(rows, path, row_titles=titles, titles=heads, strips=True)
 
 
 def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
     """Straight lines between pairs of faces."""
     shares = torch.linspace(0, 1, 9)[:, None]
     pairs = zip(z[0::2], z[1::2], strict=True)
-    draw_faces([pictures(decode(model, (1 - shares) * a + shares * b)) for a, b in pairs], path)
+    draw_faces([pictures(decode(model, (1 - shares) * a + shares * b)) for a, b in pairs], path, strips=True)
 
 
 def main() -> None:

@@ -1,0 +1,82 @@
+"""report/make_page.py: one file, no network; in headless Chromium its sliders move and it fits a phone."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import REPO, call
+
+CHROMIUM = shutil.which("chromium")
+# Written into the page before its own script: errors. Behind it: what is looked at; the answer goes into the title.
+WATCH = """<script>
+window.wrong = [];
+window.onerror = (text) => wrong.push(text);
+console.error = (text) => wrong.push(text);
+</script>"""
+LOOK = """<script>
+const positions = [...document.querySelectorAll(".slider")].map((slider) => {
+  const frame = slider.querySelector(".frame"), input = slider.querySelector("input"), seen = new Set();
+  for (let value = 0; value <= Number(input.max); value++) {
+    input.value = value;
+    input.dispatchEvent(new Event("input"));
+    seen.add(getComputedStyle(frame).backgroundPosition);
+  }
+  return [Number(input.max) + 1, seen.size];
+});
+const image = document.querySelector("figure img");
+image.click();
+const zoomed = document.querySelector("dialog").open && document.querySelector("dialog img").src === image.src;
+document.querySelector("dialog").click();
+document.title = JSON.stringify({
+  wrong, positions, zoomed, closed: !document.querySelector("dialog").open,
+  fits: document.documentElement.scrollWidth <= window.innerWidth, width: window.innerWidth,
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    result = call("python3", REPO / "report" / "make_page.py", "--out", path)
+    assert result.returncode == 0, result.stderr
+    return path
+
+
+def test_one_file_without_network(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r'(src|href)="(?!data:image/png;base64,|#)', text) and "url(http" not in text
+    for title in ("VAE on faces", "GAN on faces", "DANN on digits", "Improved adaptation"):
+        assert f">{title}</h2>" in text
+    row = next(line for line in (REPO / "docs/models/dann.md").read_text().splitlines() if line.startswith("| DANN |"))
+    for cell in row.strip("|").split("|"):
+        assert f"<td>{cell.strip()}</td>" in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)")
+@pytest.mark.parametrize("width", [390, 1200])
+def test_in_a_browser(page: Path, width: int, tmp_path: Path) -> None:
+    text = (
+        page.read_text(encoding="utf-8").replace("<head>", f"<head>{WATCH}", 1).replace("</body>", f"{LOOK}</body>", 1)
+    )
+    (tmp_path / "page.html").write_text(text, encoding="utf-8")
+    # Headless windows are at least 500 pixels wide: a phone is a frame in one.
+    frame = f'<iframe src="page.html" style="width:{width}px;height:800px;border:0"></iframe>'
+    script = (
+        "<script>onload = () => { document.title = document.querySelector('iframe').contentDocument.title; };</script>"
+    )
+    (tmp_path / "phone.html").write_text(frame + script, encoding="utf-8")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files"]
+    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--dump-dom"]
+    command = [str(CHROMIUM), *flags, (tmp_path / "phone.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    title = re.search(r"<title>(.*?)</title>", done.stdout)
+    assert title, done.stderr[-500:]
+    found = json.loads(html.unescape(title[1]))
+    assert found["wrong"] == [] and found["zoomed"] and found["closed"]
+    assert found["width"] == width and found["fits"]  # readable without scrolling sideways
+    assert len(found["positions"]) == 14 and all(frames == seen > 5 for frames, seen in found["positions"])
