@@ -42,7 +42,10 @@ def test_every_figure_is_drawn(figures: Path) -> None:
     assert {path.name for path in figures.iterdir()} == expected
     for path in figures.iterdir():
         with Image.open(path) as image:
-            assert min(image.size) >= 100 and np.asarray(image.convert("L")).std() > 1, path
+            if path.stem.endswith("_strips"):  # frames alone: flat ones, of a network that has seen two steps
+                assert image.size[0] in (7 * 64, 9 * 64) and image.size[1] in (4 * 64, 6 * 64), path
+            else:
+                assert min(image.size) >= 100 and np.asarray(image.convert("L")).std() > 1, path
 
 
 def test_samples_are_the_sampling_scripts(figures: Path, runs: Path, tmp_path: Path) -> None:
