@@ -18,7 +18,12 @@ except ModuleNotFoundError as error:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCORES = ROOT / "docs" / "results" / "face_scores.csv"
-TEXTS = [ROOT / "README.md", ROOT / "docs" / "models" / "vae.md", ROOT / "docs" / "models" / "gan.md"]
+TEXTS = [
+    ROOT / "README.md",
+    ROOT / "docs" / "models" / "vae.md",
+    ROOT / "docs" / "models" / "gan.md",
+    ROOT / "docs" / "models" / "sagan.md",
+]
 HEADER = "| n against n real faces | FD-EffNetLite0 | kernel distance | precision | recall | reconstruction MSE |"
 
 
