@@ -1,8 +1,10 @@
 """Output files that are whole or not there: written beside the target, then renamed over it."""
 
+import io
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -80,3 +82,15 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     finally:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
+
+
+def zip_bytes(contents: Mapping[str, bytes], executable: Collection[str] = ()) -> bytes:
+    """A zip of files, in the order given: the same bytes for the same contents, whenever it is built."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))
+            entry.external_attr = (0o755 if name in executable else 0o644) << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return buffer.getvalue()

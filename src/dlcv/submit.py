@@ -9,16 +9,14 @@ The reports come from `make report`. Nothing is written unless everything is the
 
 import argparse
 import ast
-import io
 import re
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlcv import cli
 from dlcv.checkpoint import read_manifest
-from dlcv.files import write_bytes
+from dlcv.files import write_bytes, zip_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 100 * 2**20  # bytes, of a zip or of a file in a repository
@@ -77,9 +75,7 @@ def reached(scripts: Iterable[str]) -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in found)
 
 
-def _repository(
-    course: str, wrappers: dict[str, str], trainings: tuple[str, ...], models: list[str], report: str
-) -> Collection:
+def _repository(wrappers: dict[str, str], trainings: tuple[str, ...], models: list[str], report: str) -> Collection:
     """The tree of a submission repository: wrappers, what they call, trainings, weights, the report."""
     found = Collection()
     found.add(report, report, f"make report STUDENT_ID={report.split('_', 1)[1].removesuffix('.pdf')}")
@@ -105,7 +101,6 @@ def collect_dlcv(course: str, student: str) -> Collection:
     if course == "dlcv2020":
         wrappers = {"hw3_p1.sh": "sample_vae.py", "hw3_p2.sh": "sample_gan.py", **digits}
         return _repository(
-            course,
             wrappers,
             ("train_vae.py", "train_gan.py", *trainings),
             ["vae.pth", "gan.pth", *pairs],
@@ -113,7 +108,7 @@ def collect_dlcv(course: str, student: str) -> Collection:
         )
     wrappers = {"hw2_p1.sh": "sample_sagan.py", "hw2_p2.sh": "sample_acgan.py", **digits}
     return _repository(
-        course, wrappers, ("train_sagan.py", "train_acgan.py", *trainings), ["sagan.pth", "acgan.pth", *pairs],
+        wrappers, ("train_sagan.py", "train_acgan.py", *trainings), ["sagan.pth", "acgan.pth", *pairs],
         f"hw2_{student}.pdf",
     )  # fmt: skip
 
@@ -167,15 +162,9 @@ def collect_report(name: str) -> Collection:
 
 def archive(found: Collection, top: str = "") -> bytes:
     """The zip: the same bytes for the same files; shell scripts can be executed."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as out:
-        contents = {name: path.read_bytes() for name, path in found.files.items()} | found.made
-        for name, content in sorted(contents.items()):
-            entry = zipfile.ZipInfo(f"{top}{name}", (2020, 1, 1, 0, 0, 0))
-            entry.external_attr = (0o755 if name.endswith(".sh") else 0o644) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            out.writestr(entry, content)
-    return buffer.getvalue()
+    contents = {name: path.read_bytes() for name, path in found.files.items()} | found.made
+    named = {f"{top}{name}": content for name, content in sorted(contents.items())}
+    return zip_bytes(named, [name for name in named if name.endswith(".sh")])
 
 
 def build(course: str, name: str, student: str) -> tuple[str, bytes]:

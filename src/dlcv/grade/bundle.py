@@ -4,12 +4,11 @@ python -m dlcv.grade.bundle gradescope.zip --data hw3_data
 """
 
 import argparse
-import zipfile
 from pathlib import Path
 
 from dlcv import cli
 from dlcv.data.layout import find_root
-from dlcv.files import atomic_path
+from dlcv.files import write_bytes, zip_bytes
 
 ROOT = Path(__file__).resolve().parents[3]
 SCRIPTS = Path(__file__).resolve().parent / "gradescope"
@@ -41,12 +40,11 @@ def main() -> None:
     if args.out.suffix != ".zip":
         raise cli.UsageError(f"{args.out} must end in .zip")
     files = contents(args.data)
-    with atomic_path(args.out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, path in files.items():
-            entry = zipfile.ZipInfo(name, (2020, 1, 1, 0, 0, 0))  # the same bytes whenever it is built
-            entry.external_attr = (0o755 if path.parent == SCRIPTS else 0o644) << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+    content = zip_bytes(
+        {name: path.read_bytes() for name, path in files.items()},
+        [name for name, path in files.items() if path.parent == SCRIPTS],
+    )
+    write_bytes(args.out, content)
     held = "with the test data" if args.data else "without data: it grades what needs none"
     print(f"{args.out}: {len(files)} files, {held}")
 
