@@ -3,19 +3,16 @@
 python report/acgan_figures.py        # from checkpoints/acgan.pth and runs/acgan_seed0/log.jsonl
 """
 
-import argparse
-from pathlib import Path
-
 try:
     import torch
-    from plotting import FIGURES, draw_gan_curves, draw_text
+    from plotting import draw_gan_curves, draw_text, gan_arguments
 
     from dlcv import cli
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image
     from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator
     from dlcv.repro import noise
-    from dlcv.sampling import CHECKPOINTS, SEED, sample_digits
+    from dlcv.sampling import SEED, sample_digits
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -23,13 +20,7 @@ ROWS = 10
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "acgan.pth")
-    parser.add_argument("--log", type=Path, default=Path("runs/acgan_seed0/log.jsonl"))
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    args = parser.parse_args()
-    if not args.log.exists():
-        raise cli.UserError(f"{args.log} is not there: train first (python train/train_acgan.py), or give --log")
+    args = gan_arguments(__doc__, "acgan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(ACGANGenerator, args.checkpoint).double()
     discriminator = ACGANDiscriminator(ACGANDiscriminatorConfig(recipe["width_d"]))

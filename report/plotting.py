@@ -1,5 +1,6 @@
 """What the report's figures share: where they lie, how they are written, text and rows of faces as pictures."""
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,11 +10,25 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from dlcv import cli
 from dlcv.files import atomic_path
 from dlcv.images import make_grid, save_image
+from dlcv.sampling import CHECKPOINTS
 from dlcv.trainer import read_log
 
 FIGURES = Path(__file__).resolve().parent / "figures"
+
+
+def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
+    """--checkpoint, --log and --out of a GAN's figures. Raises UserError when the log is not there."""
+    parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
+    parser.add_argument("--log", type=Path, default=Path(f"runs/{name}_seed0/log.jsonl"))
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    args = parser.parse_args()
+    if not args.log.exists():
+        raise cli.UserError(f"{args.log} is not there: train first (python train/train_{name}.py), or give --log")
+    return args
 
 
 def save(figure: plt.Figure, path: Path) -> None:

@@ -3,21 +3,20 @@
 python report/sagan_figures.py        # from checkpoints/sagan.pth and runs/sagan_seed0/log.jsonl
 """
 
-import argparse
 from pathlib import Path
 
 try:
     import matplotlib.pyplot as plt
     import torch
     import torch.nn.functional as F
-    from plotting import FIGURES, draw_gan_curves, draw_text, save
+    from plotting import draw_gan_curves, draw_text, gan_arguments, save
 
     from dlcv import cli
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image
     from dlcv.models.sagan import SAGANDiscriminator, SAGANDiscriminatorConfig, SAGANGenerator, SelfAttention
     from dlcv.repro import noise
-    from dlcv.sampling import CHECKPOINTS, SEED, sample_images
+    from dlcv.sampling import SEED, sample_images
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -51,13 +50,7 @@ def draw_attention(model: SAGANGenerator, path: Path) -> None:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "sagan.pth")
-    parser.add_argument("--log", type=Path, default=Path("runs/sagan_seed0/log.jsonl"))
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    args = parser.parse_args()
-    if not args.log.exists():
-        raise cli.UserError(f"{args.log} is not there: train first (python train/train_sagan.py), or give --log")
+    args = gan_arguments(__doc__, "sagan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(SAGANGenerator, args.checkpoint).double()
     discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"]))
