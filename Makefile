@@ -20,8 +20,8 @@ run: setup  ## classifies the bundled 100 SVHN digits as a grader would
 	@python3 inference/evaluate_predictions.py results/sample_predictions.csv samples/svhn.csv
 	@echo "predictions: results/sample_predictions.csv"
 
-test: setup
-	python3 -m pytest
+test: setup  ## on up to four processes; `pytest` alone runs one
+	python3 -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 report: setup  ## tables, figures and PDFs anew from what the runs wrote (make report STUDENT_ID=…; train first)
 	python3 report/digit_results.py

@@ -113,7 +113,16 @@ def test_imports_point_one_way() -> None:
             "checkpoint",
             "trainer",
         },
-        {"predict", "selection", "digit_models", "cifar_models", "sampling", "metrics", "digit_classifier"},
+        {
+            "adversarial",
+            "predict",
+            "selection",
+            "digit_models",
+            "cifar_models",
+            "sampling",
+            "metrics",
+            "digit_classifier",
+        },
         {
             "evaluate",
             "submit",

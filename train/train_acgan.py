@@ -10,15 +10,14 @@ grades the digits, has no part in it.
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 try:
     import torch
     import torch.nn.functional as F
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.adversarial import Players, keep_last_snapshot
+    from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data import splits
     from dlcv.data.digits import read_folder, read_labels, split_folder
     from dlcv.images import save_grid, to_float
@@ -74,10 +73,8 @@ def main() -> None:
     repro.seed_everything(r.seed)
     g = ACGANGenerator(ACGANGeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
     d = ACGANDiscriminator(ACGANDiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
-    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
-    averaged = cast(ACGANGenerator, average.module).eval()
-    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
-    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+    players = Players(g, d, r, beta2=0.99)
+    averaged = players.averaged
 
     def digits(rows: torch.Tensor) -> torch.Tensor:
         return (to_float(images[rows].to(device)) * 2 - 1).contiguous(memory_format=torch.channels_last)
@@ -94,10 +91,7 @@ def main() -> None:
 
     def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
         real, y, z, wanted = batch
-        factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
-        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * factor
+        players.set_learning_rates(step)
 
         # 1. D: real up, fake down; the digits of real images alone, so that bad fakes do not mislead the classifier.
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
@@ -106,21 +100,14 @@ def main() -> None:
             logits_fake, _ = d(fake.detach())
         loss_class = F.cross_entropy(digit_real.float(), y)
         loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
-        optimizer_d.zero_grad(set_to_none=True)
-        (loss_d + loss_class).backward()
-        optimizer_d.step()
+        players.step_d(loss_d + loss_class)
 
         # 2. G: the same fake up, and recognised as the digit that was asked for.
-        d.requires_grad_(False)
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with players.frozen_d(), torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             logits, digit_fake = d(fake)
-        loss_g = generator_loss(logits.float())
-        loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
-        optimizer_g.zero_grad(set_to_none=True)
-        (loss_g + r.class_weight * loss_wanted).backward()
-        optimizer_g.step()
-        d.requires_grad_(True)
-        average.update_parameters(g)
+            loss_g = generator_loss(logits.float())
+            loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
+        players.step_g(loss_g + r.class_weight * loss_wanted)
         return {
             "loss_d": loss_d,
             "loss_g": loss_g,
@@ -145,14 +132,10 @@ def main() -> None:
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
         save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+        state=players.state(),
     )  # fmt: skip
 
-    kept = load_model(ACGANGenerator, out / "snapshots" / f"step_{r.steps:06d}.pth")
-    counts = {"training": len(training), "held_out": len(held_out)}
-    provenance = {"recipe": asdict(r), "step": r.steps, "selection": "last step", "data": counts}
-    save_checkpoint(out / "model.pth", kept, provenance)
-    print(f"{out / 'model.pth'}: {r.steps} steps")
+    keep_last_snapshot(ACGANGenerator, out, r, {"training": len(training), "held_out": len(held_out)})
 
 
 if __name__ == "__main__":

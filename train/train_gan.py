@@ -9,14 +9,13 @@ watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 try:
     import torch
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.adversarial import Players, keep_last_snapshot
+    from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import save_grid, to_float
@@ -69,10 +68,8 @@ def main() -> None:
     repro.seed_everything(r.seed)
     g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
     d = Discriminator(DiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
-    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
-    averaged = cast(Generator, average.module).eval()
-    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
-    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+    players = Players(g, d, r, beta2=0.99)
+    averaged = players.averaged
 
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Generator]
 
@@ -86,10 +83,7 @@ def main() -> None:
 
     def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
         real, z, generator = batch
-        factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
-        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * factor
+        players.set_learning_rates(step)
 
         def judge(x: torch.Tensor) -> torch.Tensor:
             return d(diff_augment(x, generator) if r.augment else x).float()
@@ -99,19 +93,12 @@ def main() -> None:
             fake = g(z).float()
             logits_real, logits_fake = judge(real), judge(fake.detach())
         loss_d = discriminator_loss(logits_real, logits_fake)
-        optimizer_d.zero_grad(set_to_none=True)
-        loss_d.backward()
-        optimizer_d.step()
+        players.step_d(loss_d)
 
         # 2. G: the same fake up; a fresh one would cost another forward pass.
-        d.requires_grad_(False)
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with players.frozen_d(), torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             loss_g = generator_loss(judge(fake))
-        optimizer_g.zero_grad(set_to_none=True)
-        loss_g.backward()
-        optimizer_g.step()
-        d.requires_grad_(True)
-        average.update_parameters(g)
+        players.step_g(loss_g)
         return {
             "loss_d": loss_d,
             "loss_g": loss_g,
@@ -144,20 +131,10 @@ def main() -> None:
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
         save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+        state=players.state(),
     )  # fmt: skip
 
-    save_checkpoint(
-        out / "model.pth",
-        load_model(Generator, out / "snapshots" / f"step_{r.steps:06d}.pth"),
-        {
-            "recipe": asdict(r),
-            "step": r.steps,
-            "selection": "last step",
-            "data": {"training": len(training), "held_out": len(held_out)},
-        },
-    )
-    print(f"{out / 'model.pth'}: {r.steps} steps")
+    keep_last_snapshot(Generator, out, r, {"training": len(training), "held_out": len(held_out)})
 
 
 if __name__ == "__main__":

@@ -10,15 +10,14 @@ log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 try:
     import torch
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
+    from dlcv.adversarial import Players, keep_last_snapshot
     from dlcv.averaging import settle
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import save_grid, to_float
@@ -77,10 +76,8 @@ def main() -> None:
     g = SAGANGenerator(SAGANGeneratorConfig(r.latent_dim, r.width, r.attention)).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
-    average = AveragedModel(g, multi_avg_fn=get_ema_multi_avg_fn(r.ema))  # buffers: settle
-    averaged = cast(SAGANGenerator, average.module).eval()
-    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
-    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
+    players = Players(g, d, r, beta2=0.9, average_buffers=False)  # buffers: settle
+    averaged = players.averaged
 
     def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Faces, half of them mirrored; latents."""
@@ -92,29 +89,19 @@ def main() -> None:
 
     def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         real, z = batch
-        factor = min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0
-        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            for group in optimizer.param_groups:
-                group["lr"] = lr * factor
+        players.set_learning_rates(step)
 
         # 1. D: real up, fake down.
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             fake = g(z).float()
             logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
-        optimizer_d.zero_grad(set_to_none=True)
-        loss_d.backward()
-        optimizer_d.step()
+        players.step_d(loss_d)
 
         # 2. G: the same fake up; a fresh one would cost another forward pass.
-        d.requires_grad_(False)
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with players.frozen_d(), torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             loss_g = generator_loss(d(fake).float())
-        optimizer_g.zero_grad(set_to_none=True)
-        loss_g.backward()
-        optimizer_g.step()
-        d.requires_grad_(True)
-        average.update_parameters(g)
+        players.step_g(loss_g)
         return {
             "loss_d": loss_d,
             "loss_g": loss_g,
@@ -135,14 +122,10 @@ def main() -> None:
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
         save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
+        state=players.state(),
     )  # fmt: skip
 
-    kept = load_model(SAGANGenerator, out / "snapshots" / f"step_{r.steps:06d}.pth")
-    counts = {"training": len(training), "held_out": len(held_out)}
-    provenance = {"recipe": asdict(r), "step": r.steps, "selection": "last step", "data": counts}
-    save_checkpoint(out / "model.pth", kept, provenance)
-    print(f"{out / 'model.pth'}: {r.steps} steps")
+    keep_last_snapshot(SAGANGenerator, out, r, {"training": len(training), "held_out": len(held_out)})
 
 
 if __name__ == "__main__":
