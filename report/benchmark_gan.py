@@ -1,0 +1,161 @@
+"""Times the GAN's training step, trick by trick, beginning with the PyTorch tutorial's loop around the same network.
+
+    python report/benchmark_gan.py --data data/hw3_data     # on a quiet machine; about five minutes
+
+Every line trains the same two networks, for each of two choices of them: train_gan.py's and the tutorial's own.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from PIL import Image
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+    from torchvision import transforms
+    from tutorial_dcgan import discriminator
+
+    from dlcv import cli
+    from dlcv.adversarial import Players
+    from dlcv.data import augment
+    from dlcv.data.faces import face_folder, read_faces
+    from dlcv.data.folders import list_images
+    from dlcv.images import to_float
+    from dlcv.losses import discriminator_loss, generator_loss
+    from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+Step = Callable[[torch.Tensor], None]
+
+
+class Files(Dataset[Any]):
+    """The tutorial's images: PIL files from disk, resized, cropped, normalised one by one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = [folder / name for name in list_images(folder)]
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize(64),
+                transforms.CenterCrop(64),
+                transforms.ToTensor(),
+                transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.transform(Image.open(self.paths[index]).convert("RGB"))
+
+
+def from_files(folder: Path, batch_size: int, workers: int) -> Iterator[torch.Tensor]:
+    while True:
+        yield from DataLoader(Files(folder), batch_size, shuffle=True, num_workers=workers, drop_last=True)
+
+
+def from_memory(images: torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        rows = torch.randint(len(images), (batch_size,), generator=generator)
+        yield augment.random_flips(to_float(images[rows]) * 2 - 1, generator)
+
+
+def tutorials_step(g: Generator, d: nn.Module, memory: torch.memory_format) -> Step:
+    """As pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html: three backward passes, BCE, float32."""
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.5, 0.999))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=2e-4, betas=(0.5, 0.999))
+
+    def step(real: torch.Tensor) -> None:
+        ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
+        d.zero_grad()
+        F.binary_cross_entropy_with_logits(d(real.to(memory_format=memory)), ones).backward()
+        fake = g(torch.randn(len(real), g.config.latent_dim))
+        F.binary_cross_entropy_with_logits(d(fake.detach()), zeros).backward()
+        optimizer_d.step()
+        g.zero_grad()
+        F.binary_cross_entropy_with_logits(d(fake), ones).backward()
+        optimizer_g.step()
+
+    return step
+
+
+@dataclass
+class Rates:
+    """What `Players` asks of a recipe."""
+
+    lr_g: float = 2e-4
+    lr_d: float = 4e-4
+    beta1: float = 0.0
+    ema: float = 0.999
+    steps: int = 30_000
+    decay: float = 0.3
+
+
+def our_step(g: Generator, d: nn.Module, memory: torch.memory_format, bf16: bool) -> Step:
+    """train_gan.py's: hinge loss, D spared its own gradients in G's turn, the generator averaged."""
+    players = Players(g, d, Rates(), beta2=0.99)
+
+    def step(real: torch.Tensor) -> None:
+        players.set_learning_rates(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            fake = g(torch.randn(len(real), g.config.latent_dim)).float()
+            logits_real, logits_fake = d(real.to(memory_format=memory)).float(), d(fake.detach()).float()
+        players.step_d(discriminator_loss(logits_real, logits_fake))
+        with players.frozen_d(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss_g = generator_loss(d(fake).float())
+        players.step_g(loss_g)
+
+    return step
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    args = parser.parse_args()
+    folder = face_folder(args.data, "train")
+    images = read_faces(args.data, "train")[1]
+
+    def measure(name: str, threads: int, network: str, workers: int | None, ours: bool, last: bool, bf16: bool) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+        g, d, batch = (
+            (Generator(GeneratorConfig(128, 48)), Discriminator(DiscriminatorConfig(32)), 64)
+            if network == "ours"
+            else (Generator(GeneratorConfig(100, 64)), discriminator(64), 128)
+        )
+        memory = torch.channels_last if last else torch.contiguous_format
+        for player in (g, d):
+            player.to(memory_format=memory)
+        step = our_step(g, d, memory, bf16) if ours else tutorials_step(g, d, memory)
+        feed = from_memory(images, batch) if workers is None else from_files(folder, batch, workers)
+        for _ in range(3):  # warm-up: worker start, oneDNN's caches
+            step(next(feed))
+        started = time.perf_counter()
+        for _ in range(args.steps):
+            step(next(feed))
+        seconds = (time.perf_counter() - started) / args.steps
+        print(f"| {network} | {name} | {threads} | {1000 * seconds:.0f} | {batch / seconds:.0f} |", flush=True)
+
+    print("| network | variant | threads | ms a step | faces a second |\n|---|---|---|---|---|")
+    for threads in args.threads:
+        for network in ("ours", "tutorial's"):
+            measure("the tutorial's loop, DataLoader without workers", threads, network, 0, False, False, False)
+            measure("the tutorial's loop, DataLoader with 2 workers", threads, network, 2, False, False, False)
+            measure("faces in memory", threads, network, None, False, False, False)
+            measure("… and train_gan.py's step", threads, network, None, True, False, False)
+            measure("… and channels_last", threads, network, None, True, True, False)
+            measure("… and bf16 (what train_gan.py does)", threads, network, None, True, True, True)
+
+
+if __name__ == "__main__":
+    cli.run(main, "benchmark_gan.py")
