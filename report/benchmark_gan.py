@@ -10,14 +10,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 try:
     import torch
     import torch.nn.functional as F
-    from PIL import Image
+    from benchmark_training import from_files
     from torch import nn
-    from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
     from tutorial_dcgan import discriminator
 
@@ -25,7 +23,6 @@ try:
     from dlcv.adversarial import Players
     from dlcv.data import augment
     from dlcv.data.faces import face_folder, read_faces
-    from dlcv.data.folders import list_images
     from dlcv.images import to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
@@ -35,30 +32,15 @@ except ModuleNotFoundError as error:
 Step = Callable[[torch.Tensor], None]
 
 
-class Files(Dataset[Any]):
-    """The tutorial's images: PIL files from disk, resized, cropped, normalised one by one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.paths = [folder / name for name in list_images(folder)]
-        self.transform = transforms.Compose(
-            [
-                transforms.Resize(64),
-                transforms.CenterCrop(64),
-                transforms.ToTensor(),
-                transforms.Normalize((0.5,) * 3, (0.5,) * 3),
-            ]
-        )
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        return self.transform(Image.open(self.paths[index]).convert("RGB"))
-
-
-def from_files(folder: Path, batch_size: int, workers: int) -> Iterator[torch.Tensor]:
-    while True:
-        yield from DataLoader(Files(folder), batch_size, shuffle=True, num_workers=workers, drop_last=True)
+# The tutorial's images: PIL files from disk, resized, cropped, normalised one by one.
+TRANSFORM = transforms.Compose(
+    [
+        transforms.Resize(64),
+        transforms.CenterCrop(64),
+        transforms.ToTensor(),
+        transforms.Normalize((0.5,) * 3, (0.5,) * 3),
+    ]
+)
 
 
 def from_memory(images: torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
@@ -137,7 +119,7 @@ def main() -> None:
         for player in (g, d):
             player.to(memory_format=memory)
         step = our_step(g, d, memory, bf16) if ours else tutorials_step(g, d, memory)
-        feed = from_memory(images, batch) if workers is None else from_files(folder, batch, workers)
+        feed = from_memory(images, batch) if workers is None else from_files(folder, batch, workers, TRANSFORM)
         for _ in range(3):  # warm-up: worker start, oneDNN's caches
             step(next(feed))
         started = time.perf_counter()

@@ -29,18 +29,11 @@ except ModuleNotFoundError as error:
 
 
 class Files(Dataset[Any]):
-    """PIL images from disk, augmented one by one."""
+    """PIL images from disk, transformed one by one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, transform: Callable[[Image.Image], torch.Tensor]) -> None:
         self.paths = [folder / name for name in list_images(folder)]
-        self.transform = transforms.Compose(
-            [
-                transforms.RandomAffine(10, translate=(0.07, 0.07), scale=(0.8, 1.2), shear=10),
-                transforms.ColorJitter(0.3, 0.3),
-                transforms.RandomInvert(),
-                transforms.ToTensor(),
-            ]
-        )
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -49,9 +42,22 @@ class Files(Dataset[Any]):
         return self.transform(Image.open(self.paths[index]).convert("RGB"))
 
 
-def from_files(folder: Path, batch_size: int, workers: int) -> Iterator[torch.Tensor]:
+def from_files(
+    folder: Path, batch_size: int, workers: int, transform: Callable[[Image.Image], torch.Tensor]
+) -> Iterator[torch.Tensor]:
     while True:
-        yield from DataLoader(Files(folder), batch_size, shuffle=True, num_workers=workers, drop_last=True)
+        data = Files(folder, transform)
+        yield from DataLoader(data, batch_size, shuffle=True, num_workers=workers, drop_last=True)
+
+
+AUGMENTATION = transforms.Compose(
+    [
+        transforms.RandomAffine(10, translate=(0.07, 0.07), scale=(0.8, 1.2), shear=10),
+        transforms.ColorJitter(0.3, 0.3),
+        transforms.RandomInvert(),
+        transforms.ToTensor(),
+    ]
+)
 
 
 def from_memory(folder: Path, batch_size: int) -> Iterator[torch.Tensor]:
@@ -101,7 +107,7 @@ def main() -> None:
         feed = (
             (from_memory(source, batch), from_memory(target, batch))
             if workers is None
-            else (from_files(source, batch, workers), from_files(target, batch, workers))
+            else tuple(from_files(folder, batch, workers, AUGMENTATION) for folder in (source, target))
         )
         step = step_function(last, bf16, compiled)
         for _ in range(5):  # warm-up: compilation, worker start, oneDNN's caches
