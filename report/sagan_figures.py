@@ -53,7 +53,8 @@ def main() -> None:
     args = gan_arguments(__doc__, "sagan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(SAGANGenerator, args.checkpoint).double()
-    discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"]))
+    norm_last = recipe.get("norm_last", False)  # recipes did not know it before there was a choice
+    discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"], norm_last))
     draw_text([str(model), str(discriminator)], args.out / "sagan_architecture.png")
     draw_gan_curves(args.log, args.out / "sagan_curves.png")
     first = sample_images(model, noise(SEED, 32, model.config.latent_dim))  # the same 32 as hw2_p1.sh's first

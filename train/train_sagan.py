@@ -37,9 +37,10 @@ except ModuleNotFoundError as error:
 class Recipe:
     latent_dim: int = 100  # components of the latent vector
     width: int = 48  # channels of the generator: see SAGANGeneratorConfig
-    width_d: int = 48  # channels of the discriminator: see SAGANDiscriminatorConfig
+    width_d: int = 32  # channels of the discriminator: see SAGANDiscriminatorConfig
     attention: bool = True  # self-attention in both networks
-    steps: int = 16_000  # of the whole training
+    norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
+    steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam; twice the paper's, for a short training
     lr_d: float = 4e-4  # of the discriminator, Adam; as in the paper, section 4
@@ -74,7 +75,7 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     g = SAGANGenerator(SAGANGeneratorConfig(r.latent_dim, r.width, r.attention)).to(device)
-    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention)).to(device)
+    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.9, average_buffers=False)  # buffers: settle
     averaged = players.averaged

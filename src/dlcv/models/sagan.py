@@ -1,7 +1,7 @@
 """Self-attention GAN (Zhang et al. 2019, arXiv:1805.08318) for 64x64 RGB faces in [-1, 1].
 
-Spectral norm in both networks but for their last layers, hinge loss, self-attention where the maps are 16x16 in the
-generator and 8x8 in the discriminator.
+Spectral norm in both networks but for the generator's last layer, hinge loss, self-attention where the maps are 16x16
+in the generator and 8x8 in the discriminator.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ class SAGANGeneratorConfig:
 class SAGANDiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
+    norm_last: bool = True  # spectral norm in the last layer too: without, the logits grow as they like
 
 
 class SelfAttention(nn.Module):
@@ -104,6 +105,8 @@ class SAGANDiscriminator(nn.Module):
                 layers.append(SelfAttention(outputs))  # 8x8
         self.net = nn.Sequential(*layers)
         self.last = nn.Conv2d(8 * w, 1, 4)
+        if config.norm_last:
+            spectral_norm(self.last)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 64, 64) in [-1, 1] -> logits (B,), positive for real."""
