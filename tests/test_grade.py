@@ -12,7 +12,7 @@ import torch
 from conftest import REPO, assert_one_line, call
 from PIL import Image
 
-from dlcv.grade import rubric, sandbox
+from dlcv.grade import rubric, rules, sandbox
 from dlcv.grade.repository import Graded, grade
 from dlcv.grade.sandbox import Limits
 
@@ -95,6 +95,51 @@ def test_a_good_repository_gets_every_point(good: Path, data: Path, tmp_path: Pa
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("4", "0", "0")
 
 
+def test_root_cannot_leave_the_sandbox(data: Path, tmp_path: Path) -> None:
+    """What root could do in namespaces of its own: uncover answers, write anywhere, see others' files."""
+    if sandbox.bubblewrap() is None:
+        pytest.skip("bubblewrap is not installed, or may not make namespaces here")
+    secret = tmp_path / "other" / "secret"
+    secret.parent.mkdir()
+    secret.write_text("x")
+    answers = data / "digits" / "svhn" / "test.csv"
+    extra = f"""
+import ctypes
+libc = ctypes.CDLL(None)
+for place in ({str(data)!r}, {str(secret.parent)!r}, '/tmp'):
+    libc.umount2(place.encode(), 2)
+libc.mount(None, b'/', None, 32 | 4096, None)
+libc.unshare(0x10000000 | 0x00020000)
+for place in ({str(data)!r}, {str(secret.parent)!r}, '/tmp'):
+    libc.umount2(place.encode(), 2)
+libc.mount(None, b'/', None, 32 | 4096, None)
+assert not os.path.exists({str(answers)!r}) and not os.path.exists({str(secret)!r})
+for place in ({str(data / "planted")!r}, '/usr/planted', '/tmp/planted', '/run/planted'):
+    try:
+        open(place, 'w')
+    except OSError:
+        continue
+    raise SystemExit('wrote ' + place)
+"""
+    root = write(tmp_path / "repository", hw3_p3_sh=WRAPPER, predict_py=PREDICT + extra + WRITE)
+    found = result_of(grade(root, data, LIMITS, hidden=[secret.parent]), "2020 3-2")
+    assert found.score == 10, found.why
+    assert not (data / "planted").exists() and not Path("/usr/planted").exists()
+
+
+def test_a_sandbox_that_cannot_begin_is_the_graders_trouble(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if sandbox.bubblewrap() is None:
+        pytest.skip("bubblewrap is not installed, or may not make namespaces here")
+    start = (*(sandbox.bubblewrap() or ()), "--bind", "/no such folder", "/mnt")
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: start)
+    root = write(tmp_path / "repository", hw3_p3_sh=WRAPPER, predict_py=PREDICT + WRITE)
+    graded = grade(root, data, LIMITS, ["2020"])
+    assert len(graded.failures) == 2 and "bubblewrap cannot begin" in graded.failures[0]  # 3-2 and 4-1
+    assert result_of(graded, "2020 3-2").status == "left out"
+
+
 def csv_variant(change: str) -> str:
     return PREDICT + change + "\n" + WRITE
 
@@ -139,6 +184,10 @@ BAD: dict[str, tuple[str, float, str]] = {
     "uses rm in bash -c": ("bash -c 'rm -rf \"$HOME\"'\n.sh", 0, "forbidden command rm"),
     "hard-coded path": ("python3 /home/student/hw3/predict.py \"$@\"\n.sh", 0, "ended with code"),
     "no such file": ("python3 missing.py\n.sh", 0, "ended with code"),
+    "crashes in the second run": (csv_variant("assert '/first/' in __file__"), 5, "the second run ended with code 1"),
+    "a script's name with a zero byte": ("python3 \0.py\n.sh", 0, "ended with code"),
+    "a script's name that is too long": (f"python3 {'x' * 400}.py\n.sh", 0, "ended with code"),
+    "fetches without a network": ("wget -q http://127.0.0.1:9/model.pth\n.sh", 0, "--network lets it"),
 }  # fmt: skip
 
 
@@ -214,10 +263,12 @@ def test_pickles_with_code_are_named_and_not_run(data: Path, tmp_path: Path, mon
     root = write(tmp_path / "repository", hw3_p3_sh=WRAPPER, predict_py=PREDICT + WRITE)
     (root / "model.pkl").write_bytes(pickle.dumps(Bomb()))
     torch.save(torch.nn.Linear(2, 2), root / "whole.pth")
+    torch.save(torch.nn.Linear(2, 2), root / "old.model", _use_new_zipfile_serialization=False)
+    torch.save(torch.nn.Linear(2, 2).state_dict(), root / "old.pth", _use_new_zipfile_serialization=False)
     torch.save({"weights": torch.nn.Linear(2, 2).state_dict(), "step": 3}, root / "state.pth")
     graded = grade(root, data, LIMITS)
     found = {result.title: result.measured for result in graded.results if result.problem == "rules"}
-    assert found.keys() == {"model.pkl", "whole.pth"}
+    assert found.keys() == {"model.pkl", "whole.pth", "old.model"}
     assert "exec" in found["model.pkl"] and "torch.nn.modules.linear.Linear" in found["whole.pth"]
     assert result_of(graded, "2020 3-2").score == 10 and not (tmp_path / "exploded").exists()
 
@@ -233,6 +284,10 @@ def test_pickles_with_code_are_named_and_not_run(data: Path, tmp_path: Path, mon
         ("import os; os.remove(sys.argv[1])", 0, "was not written"),
         ("open(sys.argv[1], 'r+b').truncate(5000)", 0, "no image that can be read"),
         ("pixels[0] = np.random.randint(0, 99, 3); Image.fromarray(pixels).save(sys.argv[1])", 2.5, "another output"),
+        ("Image.fromarray(np.tile(pixels[:128, :512], (1, 2, 1))).save(sys.argv[1])", 2.5, "is another"),  # 2 x 16
+        # It must not do to put the picture where the report's is looked for.
+        ("pixels[0, 0] = 7\nfor path in (sys.argv[1], __file__.replace('picture.py', 'fig1_4.png')):\n"
+         "    Image.fromarray(pixels).save(path)", 2.5, "fig1_4.png in the repository is another"),
         ("pixels[0, 0] = 7; Image.fromarray(pixels).save(sys.argv[1])", 2.5, "fig1_4.png in the repository is another"),
     ],
 )  # fmt: skip
@@ -305,7 +360,8 @@ def test_a_fault_of_the_grader_stops_nothing(data: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(rubric, "grade_picture", broken)
     graded = grade(root, data, LIMITS)
-    assert len(graded.failures) == 1 and "a fault" in graded.failures[0]
+    assert len(graded.failures) == 2 and "a fault" in graded.failures[0]
+    assert result_of(graded, "2020 1-4").status == "left out" and result_of(graded, "2020 3-2").score == 10
     assert any(result.problem == "2021 3" and result.status == "passed" for result in graded.results)
 
 
@@ -319,11 +375,75 @@ def test_check_says_what_is_missing(good: Path, tmp_path: Path) -> None:
         assert sum(text in line and " → " in line for line in lines) == 1, (text, lines)
 
 
+def test_check_says_what_is_not_committed(tmp_path: Path) -> None:
+    root = write(tmp_path / "r", hw3_p1_sh=WRAPPER, predict_py=PICTURE, hw3_p2_sh=WRAPPER, hw3_x_pdf="a report")
+    for command in (["init", "-q"], ["add", "hw3_p1.sh", "predict.py"], ["commit", "-qm", "x"]):
+        done = call("git", "-C", root, "-c", "user.name=x", "-c", "user.email=x@localhost", *command)
+        assert done.returncode == 0, done.stderr
+    (root / "predict.py").write_text(PICTURE + "\n")
+    lines = call("python3", "-m", "dlcv.grade", "--check", root, cwd=tmp_path).stdout.splitlines()
+    for text in (
+        "hw3_p2.sh is not committed → git add",
+        "hw3_x.pdf is not committed",
+        "predict.py is not committed as",
+    ):
+        assert sum(text in line for line in lines) == 1, (text, lines)
+    assert not any("hw3_p2.sh is not there" in line or "<studentID>" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("bash <<E\nrm x\nE", "forbidden command rm"),
+        ('bash -c -- "rm x"', "forbidden command rm"),
+        ("env -u A rm x", "forbidden command rm"),
+        ("timeout -s KILL 5 rm x", "forbidden command rm"),
+        ('trap "rm x" EXIT', "forbidden command rm"),
+        ("python3 -c \"import os; os.system('rm x')\"", "forbidden command rm"),
+        ("find . -exec rm {} +", "forbidden command rm"),
+        ("source inner", "forbidden command mv"),
+        ("bash outer.sh", "forbidden command mv"),
+        ("export CUDA_VISIBLE_DEVICES", "sets CUDA_VISIBLE_DEVICES"),
+        ("echo 'rm x' | bash", "lets bash read its commands"),
+        ("x=rm; $x y", "cannot be checked"),
+        ("python2 x.py", "calls python2"),
+    ],
+)
+def test_rules_of_the_shell(script: str, told: str, tmp_path: Path) -> None:
+    root = write(tmp_path, hw3_p3_sh=script + "\n", outer_sh="source ./inner\n")
+    (root / "inner").write_text("mv a b\n")
+    found = rules.check_wrapper(root, root / "hw3_p3.sh")
+    for other in rules.called_scripts(root, root / "hw3_p3.sh"):
+        found += rules.check_wrapper(root, other) if other.suffix != ".py" else []
+    assert any(told in finding.what for finding in found), found
+
+
+def test_a_linked_wrapper_is_checked(data: Path, tmp_path: Path) -> None:
+    root = write(tmp_path / "r", real_sh="rm x\n", predict_py=PREDICT + WRITE)
+    (root / "hw3_p3.sh").symlink_to("real.sh")
+    assert "forbidden command rm" in result_of(grade(root, data, LIMITS), "2020 3-2").why
+    (root / "hw3_p3.sh").unlink()
+    (root / "hw3_p3.sh").symlink_to(tmp_path / "outside.sh")
+    (tmp_path / "outside.sh").write_text("true\n")
+    assert "a link out of the repository" in result_of(grade(root, data, LIMITS), "2020 3-2").why
+
+
 def test_bad_use_is_told(tmp_path: Path) -> None:
     assert_one_line(call("python3", "-m", "dlcv.grade", tmp_path / "none"), 1, "no such directory")
-    assert_one_line(call("python3", "-m", "dlcv.grade", tmp_path), 1, "holds none of hw3_p1.sh")
+    (tmp_path / "empty").mkdir()
+    assert_one_line(call("python3", "-m", "dlcv.grade", "--check", tmp_path / "empty"), 1, "holds none of hw3_p1.sh")
     assert_one_line(call("python3", "-m", "dlcv.grade", REPO, "--data", tmp_path), 1, "holds no folder")
     assert_one_line(call("python3", "-m", "dlcv.grade", REPO, "--seconds", 0), 2, "must be positive")
+
+
+def test_an_empty_repository_gets_no_points(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for flags, points in (([], 0), (["--course", "2020"], 10)):  # without data the pictures' points only
+        result = call("python3", "-m", "dlcv.grade", tmp_path / "empty", "--out", tmp_path / "out", *flags)
+        assert result.returncode == 0, result.stderr
+        content = json.loads((tmp_path / "out" / "results.json").read_text())
+        assert content["score"] == 0 and sum(test.get("max_score", 0) for test in content["tests"]) == points
+        assert any(test["status"] == "failed" for test in content["tests"])
 
 
 def test_points_of_the_rubric() -> None:
@@ -339,7 +459,11 @@ def test_points_of_the_rubric() -> None:
     assert [dann(39, 39, 39), dann(40, 39, 39), dann(40, 41, 39), dann(40, 41, 90)] == [3, 6, 8, 10]
     assert [dann(None, None, None), dann(None, None, 90), dann(50, None, 50)] == [0, 6, 8]
     assert [dann(50, 50, 50, differs="x"), dann(50, 50, 50, wrong="x"), dann(50, 50, 50, left_out="x")] == [5, 0, None]
+    none = {"mnistm": None, "svhn": 50.0, "usps": 50.0}
     improved = {target: a(60.0) for target in lines}
+    found = rubric.grade_adaptation("2020 4-1", "", improved, none, beyond=True)
+    assert found.score == 13 and "no number in 3-2" in found.why
+    assert rubric.grade_line("2021 bonus", "", a(60.0), None, beyond=True).status == "failed"
     for own, points in (
         ({}, 16),
         ({"svhn": 60.0}, 13),

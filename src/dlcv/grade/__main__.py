@@ -36,6 +36,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--network", action="store_true", help="calls may reach the network (bubblewrap keeps them off)"
     )
+    parser.add_argument(
+        "--hide", type=Path, nargs="+", default=[], help="folders that what is graded must find empty (bubblewrap)"
+    )
     parser.add_argument("--check", action="store_true", help="static rules, bundled sample, collected files")
     parser.add_argument("--class", dest="folder", type=Path, metavar="FOLDER", help="grade every repository in FOLDER")
     parser.add_argument("--jobs", type=int, default=2, help="repositories at a time, with --class (2)")
@@ -105,7 +108,7 @@ def main() -> int:
     def tell(result: Result) -> None:
         print(f"{result.problem}, {results.clean(result.title)}: {result.status}", file=sys.stderr, flush=True)
 
-    graded = grade(args.repository, root, limits, args.course, tell)
+    graded = grade(args.repository, root, limits, args.course, tell, args.hide)
     seconds = time.monotonic() - start
     results.write_junit(args.out / "results.xml", graded)
     results.write_gradescope(args.out / "results.json", graded, seconds)

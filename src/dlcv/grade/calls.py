@@ -31,12 +31,17 @@ SAMPLES = Path(__file__).resolve().parents[3] / "samples"  # the 100 digits that
 class Grading:
     """One repository in a temporary folder: two copies of it, the test images without their labels, empty outputs."""
 
-    def __init__(self, repository: Path, data: Path | None, limits: Limits, work: Path) -> None:
+    def __init__(
+        self, repository: Path, data: Path | None, limits: Limits, work: Path, hidden: Sequence[Path] = ()
+    ) -> None:
         self.repository, self.data, self.limits, self.work = repository, data, limits, work
+        self.hidden = [repository, *filter(None, [data]), *hidden]
         self.copies = [work / "first" / "repository", work / "second" / "repository"]
         for copy in self.copies:
             copy_repository(repository, copy)
         self.findings = {name: self._wrapper_findings(name) for names in WRAPPERS.values() for name in names}
+        # Now: what is called later could put a picture there.
+        self.figures = {figure: _report_figure(self.copies[0], figure) for figure in ("fig1_4", "fig2_2")}
         self.outside: list[str] = []  # what was written outside the temporary folder
         self._before = (
             {} if sandbox.bubblewrap() else self._snapshot()
@@ -44,12 +49,18 @@ class Grading:
 
     def _wrapper_findings(self, name: str) -> list[rules.Finding]:
         root = self.copies[0]
-        if not (root / name).is_file() or (root / name).is_symlink():
-            return []
-        found = rules.check_wrapper(root, root / name)
-        for script in rules.called_scripts(root, root / name):
-            found += rules.check_python(root, script) if script.suffix == ".py" else rules.check_wrapper(root, script)
-        return found
+        try:
+            if not (root / name).is_file():
+                return []
+            if not (root / name).resolve().is_relative_to(root):
+                return [rules.Finding(name, "is a link out of the repository", "a script of its own", True)]
+            found = rules.check_wrapper(root, root / name)
+            for script in rules.called_scripts(root, root / name):
+                check = rules.check_python if script.suffix == ".py" else rules.check_wrapper
+                found += check(root, script)
+            return found
+        except Exception as error:  # names and bytes of strangers: whatever they do, the rest is graded
+            return [rules.Finding(name, f"cannot be checked ({type(error).__name__})", "a plain script", True)]
 
     def _snapshot(self) -> dict[str, tuple[int, int]]:
         """Sizes and times of the repository's and the data's files, and what lies in the home."""
@@ -110,20 +121,23 @@ class Grading:
             return Attempt(failed=f"{wrapper} is not there")
         if stopping := [finding for finding in self.findings[wrapper] if finding.stops]:
             return Attempt(failed=f"not run: {stopping[0].where} {stopping[0].what}")
-        values, seconds = [], 0.0
+        values: list[T] = []
+        seconds = 0.0
         for turn, copy in enumerate(self.copies):
             base = Path(tempfile.mkdtemp(dir=self.work, prefix=f"{wrapper}-"))
             out, home, elsewhere = base / "out", base / "home", base / "elsewhere"
             for folder in (out, home, elsewhere):
                 folder.mkdir()
             command = ["bash", str(copy / wrapper), *arguments, str(out / name) if name else str(out)]
-            hidden = [self.data] if self.data else []
-            outcome = sandbox.run(command, elsewhere, home, (base, copy), hidden, self.limits)
+            readable = [self.work / "images"]
+            outcome = sandbox.run(command, elsewhere, home, (base, copy), readable, self.hidden, self.limits)
             self._notice_writes(wrapper)
             seconds = seconds or outcome.seconds
             if not outcome.ok:
                 told = outcome.ended or f"ended with code {outcome.code}: {_last_line(outcome.stderr)}"
-                return Attempt(failed=f"{wrapper} {told}" + (" in the second run" if turn else ""), seconds=seconds)
+                if turn:
+                    return Attempt(score(values[0]), differs=f"the second run {told}", seconds=seconds)
+                return Attempt(failed=f"{wrapper} {told}{self._hint(wrapper)}", seconds=seconds)
             try:
                 values.append(read(out / name if name else out))
             except outputs.WrongOutput as error:
@@ -135,6 +149,10 @@ class Grading:
             shutil.rmtree(base, ignore_errors=True)
         differs = "" if same(*values) else "the second run gave another output"
         return Attempt(score(values[0]), differs=differs, seconds=seconds)
+
+    def _hint(self, wrapper: str) -> str:
+        fetches = any(word in rules.read_source(self.copies[0] / wrapper) for word in ("wget", "gdown", "download"))
+        return " (it fetches something; --network lets it)" if fetches and not self.limits.network else ""
 
     def adaptation(self, wrapper: str, target: str) -> Attempt:
         """A prediction csv for one target's test images."""
@@ -169,7 +187,7 @@ class Grading:
         found = self.attempt(wrapper, [], f"{figure}.png", read, np.array_equal, lambda _: 100.0)
         if found.differs or not first:
             return found
-        shown = _report_figure(self.copies[1], figure)
+        shown = self.figures[figure]
         if shown is not None and not _same_picture(first[0], *shown):
             return replace(found, differs=f"{shown[0].name} in the repository is another picture")
         return found

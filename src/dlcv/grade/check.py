@@ -1,10 +1,13 @@
 """The minute before the deadline: static rules, the bundled sample, every file that the course collects."""
 
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlcv.cli import UserError
 from dlcv.grade.calls import WRAPPERS
+from dlcv.grade.copying import copy_repository
 from dlcv.grade.repository import find_courses, grade
 from dlcv.grade.sandbox import Limits
 
@@ -31,10 +34,33 @@ def missing_files(repository: Path, course: str) -> list[Advice]:
     return found
 
 
+def uncommitted_files(repository: Path, committed: Path) -> list[Advice]:
+    """What lies in the repository and will not reach the graders so: wrappers, reports, changes."""
+    found = []
+    collected = [*(name for names in WRAPPERS.values() for name in names)]
+    collected += sorted(p.name for p in repository.iterdir() if any(re.fullmatch(r, p.name) for r in REPORTS.values()))
+    for name in collected:
+        if (repository / name).is_file() and not (committed / name).is_file():
+            found.append(Advice(f"{name} is not committed", f"git add -f {name}, commit and push"))
+    for path in sorted(path for path in committed.rglob("*") if path.is_file()):
+        name, here = path.relative_to(committed).as_posix(), repository / path.relative_to(committed)
+        if not here.is_file():
+            found.append(Advice(f"{name} is committed and no longer here", "commit that it is gone, or bring it back"))
+        elif here.stat().st_size != path.stat().st_size or here.read_bytes() != path.read_bytes():
+            found.append(Advice(f"{name} is not committed as it is here", "commit and push, or undo the change"))
+    return found
+
+
 def check(repository: Path, limits: Limits) -> list[Advice]:
     """Everything found, each with its remedy; wrappers are called twice, on 100 bundled digits. Raises UserError."""
-    courses = find_courses(repository)
-    found = [advice for course in courses for advice in missing_files(repository, course)]
+    if not repository.is_dir():
+        raise UserError(f"no such directory: {repository}")
+    with tempfile.TemporaryDirectory() as work:
+        committed = Path(work) / "repository"
+        copy_repository(repository.resolve(), committed)
+        courses = find_courses(committed)
+        found = [advice for course in courses for advice in missing_files(repository, course)]
+        found += uncommitted_files(repository, committed)
     graded = grade(repository, None, limits, courses)
     for result in graded.results:
         if result.status == "failed" and result.problem == "rules":

@@ -35,7 +35,8 @@ th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid #ccc; 
 <td>{{ "%g"|format(row.score) if row.score is not none else "" }}
 <td>{{ "%g"|format(row.points) if row.points is not none else "" }}
 <td>{% if row.trouble %}<span class="failed">{{ row.trouble }}</span>{% else %}<details>
-<summary>{{ row.failed }} of {{ row.tests|length }} checks failed</summary><table>
+<summary>{{ row.failed }} of {{ row.tests|length }} checks failed
+{{- "" if row.contained else ", not contained" }}</summary><table>
 {% for test in row.tests %}<tr class="{{ test.status or 'left' }}"><td>{{ test.number }}<td>{{ test.name }}
 <td>{{ test.status or "left out" }}
 <td>{% if test.max_score is defined %}{{ "%g / %g"|format(test.score, test.max_score) }}{% endif %}
@@ -62,14 +63,17 @@ def grade_one(repository: Path, out: Path, flags: Sequence[str]) -> str:
 def grade_class(folder: Path, out: Path, flags: Sequence[str], jobs: int) -> list[dict[str, object]]:
     """Grades every folder in `folder` with `flags` of python -m dlcv.grade, and writes class.csv and class.html.
 
-    Those whose out/<name>/results.json is there are not graded again. Raises UserError when there is nothing to grade.
+    Those whose out/<name>/results.json is there and tells of no fault of the grader are not graded again. Raises
+    UserError when there is nothing to grade.
     """
     if not folder.is_dir():
         raise UserError(f"no such directory: {folder}")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not names:
         raise UserError(f"{folder} holds no folders; expected one for each repository")
-    todo = [name for name in names if not (out / name / "results.json").is_file()]
+    todo = [name for name in names if not _is_graded(out / name / "results.json")]
+    # What is graded must not see the others, nor what they got.
+    flags = [*flags, "--hide", str(folder.resolve()), str(out.resolve())]
     print(f"{len(names)} repositories, {len(names) - len(todo)} graded before", flush=True)
     calls = (joblib.delayed(grade_one)((folder / name).resolve(), (out / name).resolve(), flags) for name in todo)
     troubles = dict(zip(todo, joblib.Parallel(n_jobs=jobs, verbose=0)(calls), strict=True))
@@ -80,6 +84,10 @@ def grade_class(folder: Path, out: Path, flags: Sequence[str], jobs: int) -> lis
     return rows
 
 
+def _is_graded(results: Path) -> bool:
+    return results.is_file() and not json.loads(results.read_text(encoding="utf-8"))["extra_data"]["failures"]
+
+
 def _row(name: str, results: Path, trouble: str) -> dict[str, object]:
     if trouble or not results.is_file():
         empty: dict[str, object] = {"score": None, "points": None, "failed": 0, "tests": []}
@@ -88,6 +96,7 @@ def _row(name: str, results: Path, trouble: str) -> dict[str, object]:
     tests = content["tests"]
     return {
         "name": clean(name), "trouble": "", "score": content["score"], "tests": tests,
+        "contained": content["extra_data"]["contained"],
         "points": sum(test.get("max_score", 0) for test in tests),
         "failed": sum(test.get("status") == "failed" for test in tests),
     }  # fmt: skip

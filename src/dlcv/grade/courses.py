@@ -1,6 +1,7 @@
 """What each course has called and what it gives for it, problem by problem."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from dlcv.data.folders import list_images
 from dlcv.grade import rubric
 from dlcv.grade.calls import Grading
 from dlcv.grade.rubric import Attempt, Result
+
+Step = tuple[str, Callable[[], list[Result]]]  # a problem, and what grades it
 
 
 def _face_scores(grading: Grading, attempt: Attempt, images: np.ndarray | None) -> list[Result]:
@@ -50,44 +53,81 @@ def _title(course: str, target: str) -> str:
     return f"{rubric.NAMES[rubric.SOURCES[course][target]]} → {rubric.NAMES[target]}"
 
 
-def _grade_2020(grading: Grading) -> Iterator[list[Result]]:
-    yield [rubric.grade_picture("2020 1-4", "VAE, 32 samples", grading.picture("hw3_p1.sh", "fig1_4"))]
-    yield [rubric.grade_picture("2020 2-2", "GAN, 32 samples", grading.picture("hw3_p2.sh", "fig2_2"))]
+def _steps_2020(grading: Grading) -> list[Step]:
     targets = rubric.SOURCES["2020"]
-    dann = {target: grading.adaptation("hw3_p3.sh", target) for target in targets}
-    lines = rubric.BASELINES["2020"]
-    yield [rubric.grade_adaptation("2020 3-2", "DANN, three pairs", dann, lines, beyond=False)]
-    improved = {target: grading.adaptation("hw3_p4.sh", target) for target in targets}
-    own = {target: attempt.accuracy or 0.0 for target, attempt in dann.items()}
-    yield [rubric.grade_adaptation("2020 4-1", "improved, three pairs", improved, own, beyond=True)]
+
+    @functools.cache
+    def dann() -> dict[str, Attempt]:
+        return {target: grading.adaptation("hw3_p3.sh", target) for target in targets}
+
+    def improved() -> list[Result]:
+        attempts = {target: grading.adaptation("hw3_p4.sh", target) for target in targets}
+        own = {target: attempt.accuracy for target, attempt in dann().items()}
+        return [rubric.grade_adaptation("2020 4-1", "improved, three pairs", attempts, own, beyond=True)]
+
+    def adversarial() -> list[Result]:
+        lines = rubric.BASELINES["2020"]
+        return [rubric.grade_adaptation("2020 3-2", "DANN, three pairs", dann(), lines, beyond=False)]
+
+    def picture(problem: str, title: str, wrapper: str, figure: str) -> list[Result]:
+        return [rubric.grade_picture(problem, title, grading.picture(wrapper, figure))]
+
+    return [
+        ("2020 1-4", lambda: picture("2020 1-4", "VAE, 32 samples", "hw3_p1.sh", "fig1_4")),
+        ("2020 2-2", lambda: picture("2020 2-2", "GAN, 32 samples", "hw3_p2.sh", "fig2_2")),
+        ("2020 3-2", adversarial),
+        ("2020 4-1", improved),
+    ]
 
 
-def _grade_2021(grading: Grading) -> Iterator[list[Result]]:
-    attempt, images = grading.faces()
-    status: rubric.Status = "failed" if attempt.trouble else "passed"
-    measured = "" if images is None else "1,000 images"
-    result = Result("2021 1", "GAN, 1,000 faces", status, measured, attempt.trouble, seconds=attempt.seconds)
-    yield [result, *_face_scores(grading, attempt, images)]
-    digits = grading.generated_digits()
-    yield [rubric.grade_line("2021 2", f"ACGAN, {name}", digits, line) for name, line in rubric.DIGIT_LINES.items()]
-    own = {}
-    for target, line in rubric.BASELINES["2021"].items():
-        own[target] = grading.adaptation("hw2_p3.sh", target)
-        yield [rubric.grade_line("2021 3", f"DANN, {_title('2021', target)}", own[target], line)]
-    for target in own:
+def _steps_2021(grading: Grading) -> list[Step]:
+    def faces() -> list[Result]:
+        attempt, images = grading.faces()
+        status: rubric.Status = "failed" if attempt.trouble else "passed"
+        measured = "" if images is None else "1,000 images"
+        result = Result("2021 1", "GAN, 1,000 faces", status, measured, attempt.trouble, seconds=attempt.seconds)
+        return [result, *_face_scores(grading, attempt, images)]
+
+    def digits() -> list[Result]:
+        attempt = grading.generated_digits()
+        return [
+            rubric.grade_line("2021 2", f"ACGAN, {name}", attempt, line) for name, line in rubric.DIGIT_LINES.items()
+        ]
+
+    @functools.cache
+    def dann(target: str) -> Attempt:
+        return grading.adaptation("hw2_p3.sh", target)
+
+    def adversarial(target: str) -> list[Result]:
+        line = rubric.BASELINES["2021"][target]
+        return [rubric.grade_line("2021 3", f"DANN, {_title('2021', target)}", dann(target), line)]
+
+    def improved(target: str) -> list[Result]:
         found = grading.adaptation("hw2_bonus.sh", target)
         title = f"improved, {_title('2021', target)}"
-        yield [rubric.grade_line("2021 bonus", title, found, own[target].accuracy or 0.0, beyond=True)]
+        return [rubric.grade_line("2021 bonus", title, found, dann(target).accuracy, beyond=True)]
+
+    targets = rubric.BASELINES["2021"]
+    return [
+        ("2021 1", faces),
+        ("2021 2", digits),
+        *(("2021 3", functools.partial(adversarial, target)) for target in targets),
+        *(("2021 bonus", functools.partial(improved, target)) for target in targets),
+    ]
 
 
-def grade_sample(grading: Grading) -> Iterator[list[Result]]:
+def sample_steps(grading: Grading) -> list[Step]:
     """The wrappers of predictions on the bundled digits, where there is no data: no points."""
-    for wrapper in ("hw3_p3.sh", "hw3_p4.sh", "hw2_p3.sh", "hw2_bonus.sh"):
-        if (grading.copies[0] / wrapper).is_file():
-            found = grading.sample_predictions(wrapper)
-            measured = "" if found.accuracy is None else f"{found.accuracy:.0f} % of 100 digits"
-            status: rubric.Status = "failed" if found.trouble else "passed"
-            yield [Result("sample", f"{wrapper} svhn", status, measured, found.trouble, seconds=found.seconds)]
+
+    def predictions(wrapper: str) -> list[Result]:
+        found = grading.sample_predictions(wrapper)
+        measured = "" if found.accuracy is None else f"{found.accuracy:.0f} % of 100 digits"
+        status: rubric.Status = "failed" if found.trouble else "passed"
+        return [Result("sample", f"{wrapper} svhn", status, measured, found.trouble, seconds=found.seconds)]
+
+    wrappers = ("hw3_p3.sh", "hw3_p4.sh", "hw2_p3.sh", "hw2_bonus.sh")
+    there = [wrapper for wrapper in wrappers if (grading.copies[0] / wrapper).is_file()]
+    return [("sample", functools.partial(predictions, wrapper)) for wrapper in there]
 
 
-COURSES = {"2020": _grade_2020, "2021": _grade_2021}
+COURSES = {"2020": _steps_2020, "2021": _steps_2021}

@@ -89,7 +89,7 @@ def read_samples(path: Path) -> np.ndarray:
     """One picture of 32 samples of 64x64. Raises WrongOutput where they cannot be in it."""
     picture = read_picture(path)
     height, width = picture.shape[:2]
-    if min(height, width) < 4 * 64 or height * width < 32 * 64 * 64:
+    if min(height, width) < 64 or height * width < 32 * 64 * 64:
         raise WrongOutput(f"{path.name} has {width}x{height} pixels: no room for 32 samples of 64x64")
     if picture.min() == picture.max():
         raise WrongOutput(f"{path.name} is empty: all pixels are the same")

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlcv.cli import UserError
-from dlcv.grade import rules
+from dlcv.grade import rules, sandbox
 from dlcv.grade.calls import WRAPPERS, Grading
-from dlcv.grade.courses import COURSES, grade_sample
+from dlcv.grade.courses import COURSES, sample_steps
 from dlcv.grade.rubric import Result
 from dlcv.grade.sandbox import Limits
 
@@ -20,6 +20,7 @@ from dlcv.grade.sandbox import Limits
 class Graded:
     results: list[Result]
     failures: list[str]  # of the grader itself
+    contained: bool  # by bubblewrap
 
     @property
     def score(self) -> float:
@@ -32,12 +33,10 @@ class Graded:
 
 def find_courses(repository: Path) -> list[str]:
     """The courses of which a wrapper is there. Raises UserError when there is none."""
-    if not repository.is_dir():
-        raise UserError(f"no such directory: {repository}")
     found = [course for course, names in WRAPPERS.items() if any((repository / name).is_file() for name in names)]
     if not found:
         raise UserError(
-            f"{repository} holds none of {', '.join(name for names in WRAPPERS.values() for name in names)}"
+            f"what is committed holds none of {', '.join(name for names in WRAPPERS.values() for name in names)}"
         )
     return found
 
@@ -48,10 +47,15 @@ def grade(
     limits: Limits,
     courses: Sequence[str] | None = None,
     tell: Callable[[Result], None] = lambda result: None,
+    hidden: Sequence[Path] = (),
 ) -> Graded:
-    """Grades a folder with `data` (the courses' layout) or without. Raises UserError if it cannot begin."""
+    """Grades a folder with `data` (the courses' layout) or without; `hidden` folders are found empty by what it calls.
+
+    Raises UserError if it cannot begin.
+    """
+    if not repository.is_dir():
+        raise UserError(f"no such directory: {repository}")
     repository = repository.resolve()
-    courses = courses or find_courses(repository)
     results: list[Result] = []
     failures: list[str] = []
 
@@ -61,22 +65,27 @@ def grade(
             tell(result)
 
     with _work_folder() as work:
-        grading = Grading(repository, data.resolve() if data else None, limits, work)
+        grading = Grading(repository, data.resolve() if data else None, limits, work, hidden)
+        try:
+            courses = courses or find_courses(grading.copies[0])
+        except UserError as error:  # a grade like others: nothing was handed in
+            courses = []
+            add([Result("rules", "wrappers", "failed", str(error), "commit them; --course grades all the same")])
         add([_finding(finding) for finding in _static(grading, courses)])
-        steps = [COURSES[course](grading) for course in courses]
-        if data is None:
-            steps.append(grade_sample(grading))
-        for step in steps:
+        steps = [step for course in courses for step in COURSES[course](grading)]
+        if data is None and courses:
+            steps += sample_steps(grading)
+        for problem, step in steps:
             try:
-                for found in step:
-                    add(found)
+                add(step())
             except UserError:
                 raise
             except Exception:  # a fault of the grader must not keep the rest from being graded
                 failures.append(traceback.format_exc())
+                add([Result(problem, "not graded", "left out", why="the grader failed here; a person must look")])
         for text in grading.outside:
             add([Result("rules", "writes outside its output", "failed", text, "write to the path given")])
-    return Graded(results, failures)
+    return Graded(results, failures, sandbox.bubblewrap() is not None)
 
 
 def _static(grading: Grading, courses: Sequence[str]) -> list[rules.Finding]:

@@ -33,7 +33,11 @@ def write_gradescope(path: Path, graded: Graded, seconds: float) -> None:
     told = f"{graded.score:g} of {graded.points:g} points that can be graded here"
     if graded.failures:
         told += f"; the grader failed {len(graded.failures)} times"
-    content = {"score": graded.score, "execution_time": round(seconds), "output": told, "tests": tests}
+    if not graded.contained:
+        told += "; bubblewrap held nothing back: what was graded could read the answers"
+    extra = {"failures": len(graded.failures), "contained": graded.contained}
+    content = {"score": graded.score, "execution_time": round(seconds), "output": told, "extra_data": extra}
+    content |= {"tests": tests}
     write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 

@@ -59,11 +59,12 @@ def grade_picture(problem: str, title: str, attempt: Attempt) -> Result:
 
 
 def grade_adaptation(
-    problem: str, title: str, attempts: Mapping[str, Attempt], lines: Mapping[str, float], beyond: bool
+    problem: str, title: str, attempts: Mapping[str, Attempt], lines: Mapping[str, float | None], beyond: bool
 ) -> Result:
     """2020's 3-2 (`beyond` False: at least the line) and 4-1 (True: above it), three targets → attempts and lines.
 
-    Any wrong format costs all points, anything not reproduced half of them. Without all three the points are left out.
+    A pair whose line is None, as there is nothing to be above of, is not passed. Any wrong format costs all points,
+    anything not reproduced half of them. Without all three the points are left out.
     """
     kind = problem.split()[-1]
     most, seconds = GIVEN[kind] + MORE[kind][-1], sum(attempt.seconds for attempt in attempts.values())
@@ -74,7 +75,9 @@ def grade_adaptation(
         if attempt.accuracy is None:
             continue
         line = lines[target]
-        if attempt.accuracy > line or (attempt.accuracy == line and not beyond):
+        if line is None:
+            told.append(f"{NAMES[target]}: no number in 3-2 to be above of")
+        elif attempt.accuracy > line or (attempt.accuracy == line and not beyond):
             passed += 1
         else:
             told.append(
@@ -91,14 +94,16 @@ def grade_adaptation(
     return Result(problem, title, status, measured, "; ".join(told), score, most, seconds)
 
 
-def grade_line(problem: str, title: str, attempt: Attempt, line: float, beyond: bool = False) -> Result:
-    """2021: passed or not; `line` in percent."""
+def grade_line(problem: str, title: str, attempt: Attempt, line: float | None, beyond: bool = False) -> Result:
+    """2021: passed or not; `line` in percent, None where there is nothing to be above of."""
     if attempt.left_out:
         return Result(problem, title, "left out", "", attempt.left_out, seconds=attempt.seconds)
     if attempt.accuracy is None or attempt.differs:
         return Result(problem, title, "failed", "", attempt.trouble, seconds=attempt.seconds)
+    measured = f"{attempt.accuracy:.1f} %"
+    if line is None:
+        why = "problem 3 has no number to be above of"
+        return Result(problem, title, "failed", measured, why, seconds=attempt.seconds)
     good = attempt.accuracy > line or (attempt.accuracy == line and not beyond)
     why = "" if good else f"not {'above' if beyond else 'at least'} {line:.1f} %"
-    return Result(
-        problem, title, "passed" if good else "failed", f"{attempt.accuracy:.1f} %", why, seconds=attempt.seconds
-    )
+    return Result(problem, title, "passed" if good else "failed", measured, why, seconds=attempt.seconds)

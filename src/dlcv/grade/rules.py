@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import io
 import pickletools
 import re
 import sys
@@ -18,7 +19,10 @@ FORBIDDEN = frozenset(
     | {"chown", "dd", "ln", "kill", "pkill", "mkfs", "reboot", "shutdown", "mount", "umount"}
 )  # the courses' list and, as they say, "other commands that change the system"
 SHELLS = {"bash", "sh", "dash", "zsh"}
-CARRIERS = {"exec", "env", "command", "builtin", "nohup", "time", "timeout", "xargs", "nice", "setsid"}  # run another
+CARRIERS = {  # commands that run another, and their flags that take a word
+    "exec": "a", "env": "uCS", "command": "", "builtin": "", "nohup": "", "time": "fo", "timeout": "ks",
+    "xargs": "adEIiLlnPs", "nice": "n", "setsid": "", "ionice": "cnp", "stdbuf": "ieo",
+}  # fmt: skip
 PACKAGES = {"torch", "torchvision", "numpy", "pandas", "sklearn", "PIL"}
 LARGEST = 100 * 2**20  # bytes of a file: what GitHub takes
 READ = 2 << 20  # bytes of a script that are looked at
@@ -29,7 +33,8 @@ PLAIN = re.compile(
     r"|numpy(\._?core)?\.(multiarray|numeric) (_reconstruct|scalar|_frombuffer)|numpy (ndarray|dtype)|_codecs encode"
     r"|(__builtin__|builtins) (set|frozenset|complex|bytearray|slice))$"
 )
-WEIGHTS = {".pth", ".pt", ".pkl", ".ckpt", ".bin", ".tar", ".pickle"}
+PROTOCOLS = {bytes([number]) for number in range(2, 6)}  # of pickles that say so
+WEIGHTS = {".pth", ".pt", ".pkl", ".ckpt", ".bin", ".tar", ".pickle"}  # may hold older ones
 
 
 @dataclass(frozen=True)
@@ -66,32 +71,51 @@ def _text(node: tree_sitter.Node) -> str:
     return re.sub(r"""["'\\]""", "", (node.text or b"").decode("utf-8", "replace"))
 
 
+def _base(word: str) -> str:
+    return word.rsplit("/", 1)[-1]
+
+
+def _quoted(node: tree_sitter.Node) -> str:
+    """What stands between a word's quotes, backslashes and all."""
+    raw = (node.text or b"").decode("utf-8", "replace")
+    return raw[1:-1] if len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "\"'" else raw
+
+
 def _commands(script: str, line: int = 0) -> Iterator[tuple[int, list[str]]]:
     """(line, words) of every command, assignment and redirection, and of what bash -c, eval, env and the like carry."""
     for node in _walk(_parser().parse(script.encode()).root_node):
         here = line + node.start_point[0] + 1
         if node.type in ("variable_assignment", "file_redirect"):
             yield here, ["=", *(_text(child) for child in (node, *node.children))]  # "=": no command
+        if node.type == "declaration_command":  # export, declare, …
+            yield here, [_text(child) for child in node.children]
         if node.type != "command":
             continue
         parts = [child for child in node.children if child.type not in ("variable_assignment", "file_redirect")]
         words = [_text(child) for child in parts]
         yield here, words
-        while words and words[0].rsplit("/", 1)[-1] in CARRIERS:
-            skipped = 1  # flags, their numbers, and assignments stand before what is carried
-            while skipped < len(words) and re.match(r"-|\w+=|[\d.]+[smh]?$", words[skipped]):
-                skipped += 1
+        while words and _base(words[0]) in CARRIERS:
+            with_word = CARRIERS[_base(words[0])]
+            skipped = 1  # flags, their words, numbers and assignments stand before what is carried
+            while skipped < len(words) and re.match(r"-|\w+=|[\d.]+[smhd]?$", words[skipped]):
+                skipped += 1 + bool(with_word and re.fullmatch(f"-[{with_word}]", words[skipped]))
             parts, words = parts[skipped:], words[skipped:]
             if words:
                 yield here, words
-        command = words[0].rsplit("/", 1)[-1] if words else ""
-        for index, part in enumerate(parts[1:], 1):
-            if command == "eval" or (command in SHELLS and re.fullmatch(r"-\w*c", words[index - 1])):
-                raw = (part.text or b"").decode("utf-8", "replace")
-                quoted = len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "\"'"
-                yield from _commands(raw[1:-1] if quoted else raw, here - 1)
-            elif command == "find" and words[index - 1] in ("-exec", "-execdir", "-ok"):
-                yield here, words[index:]
+        command = _base(words[0]) if words else ""
+        carried = parts[1:2] if command == "trap" else parts[1:] if command == "eval" else []
+        if command in SHELLS:
+            flags = [index for index, word in enumerate(words) if re.fullmatch(r"-\w*c", word)]
+            carried = [part for part in parts[flags[0] + 1 :] if _text(part) != "--"][:1] if flags else []
+            if node.parent and node.parent.type == "redirected_statement":
+                for other in _walk(node.parent):
+                    if other.type in ("heredoc_body", "herestring_redirect"):
+                        yield from _commands(_quoted(other).removeprefix("<<<").strip(" \"'"), here)
+        for part in carried:
+            yield from _commands(_quoted(part), here - 1)
+        for index, word in enumerate(words[:-1]):
+            if command == "find" and word in ("-exec", "-execdir", "-ok"):
+                yield here, words[index + 1 :]
 
 
 def check_wrapper(root: Path, path: Path) -> list[Finding]:
@@ -103,13 +127,22 @@ def check_wrapper(root: Path, path: Path) -> list[Finding]:
         found.setdefault((name, what), Finding(f"{name}:{line}", what, remedy, stops))
 
     for line, words in _commands(script):
-        command = words[0].rsplit("/", 1)[-1]
-        if any(word.startswith("CUDA_VISIBLE_DEVICES=") for word in words):
+        command = _base(words[0])
+        if any(re.match(r"CUDA_VISIBLE_DEVICES(=|$)", word) for word in words):
             add(line, "sets CUDA_VISIBLE_DEVICES", "leave the choice of the GPU to the grader", True)
         if command in FORBIDDEN:
             add(line, f"uses the forbidden command {command}", "do it in Python, relative to the script", True)
-        if command == "python":
-            add(line, "calls python", "call python3")
+        if command in ("python", "python2"):
+            add(line, f"calls {command}", "call python3")
+        if re.match(r"\$|`", command) and "/" not in words[0]:
+            add(line, f"runs {words[0][:60]}: what that is cannot be checked", "write the command's name")
+        if command in SHELLS and not any(word for word in words[1:] if not word.startswith("-")):
+            add(line, f"lets {command} read its commands: they cannot be checked", "write them into the script")
+        if re.fullmatch(r"python\d?(\.\d+)?", command) and "-c" in words[:-1]:
+            code = words[words.index("-c") + 1]
+            for match in re.finditer(r"\b(?:" + "|".join(sorted(FORBIDDEN)) + r")\b", code):
+                if re.search(r"system|popen|subprocess|run|call", code):
+                    add(line, f"uses the forbidden command {match[0]} in python3 -c", "do it in a script", True)
         for word in words:
             if re.match(r"(--?[\w-]+=)?/[\w.]", word) and not re.match(
                 r".*/(dev/null|(usr/)?bin/(env|bash|sh))$", word
@@ -119,20 +152,36 @@ def check_wrapper(root: Path, path: Path) -> list[Finding]:
 
 
 def called_scripts(root: Path, wrapper: Path) -> list[Path]:
-    """The .py and .sh files that a wrapper names, where they lie in the repository."""
+    """The scripts in the repository that a wrapper names, or a shell script that it calls."""
     found: list[Path] = []
-    for _, words in _commands(read_source(wrapper)):
+    todo = [wrapper]
+    while todo and len(found) < 1_000:
+        script = todo.pop()
+        for path in _named_scripts(root, script):
+            if path not in (*found, wrapper.resolve()):
+                found.append(path)
+                todo += [path] if path.suffix != ".py" else []
+    return found
+
+
+def _named_scripts(root: Path, script: Path) -> Iterator[Path]:
+    for _, words in _commands(read_source(script)):
+        loaded = words[1:2] if _base(words[0]) in {"source", ".", *SHELLS} else []
         names = [
-            re.sub(r"^(\$\([^)]*\)|\$\{[^}]*\}|\$\w+)/", "", word) for word in words if word.endswith((".py", ".sh"))
+            re.sub(r"^(\$\([^)]*\)|\$\{[^}]*\}|\$\w+)/", "", word)
+            for word in words
+            if word.endswith((".py", ".sh")) or word in loaded
         ]
         if words[0] in ("python", "python3") and "-m" in words[:-1]:
             module = words[words.index("-m") + 1].replace(".", "/")
             names += [f"{place}{module}{end}" for place in ("", "src/") for end in (".py", "/__main__.py")]
         for name in names:
-            path = (root / name).resolve()
-            if path.is_file() and path.is_relative_to(root) and path not in (*found, wrapper):
-                found.append(path)
-    return found
+            try:
+                path = (root / name).resolve()
+                if path.is_file() and path.is_relative_to(root):
+                    yield path
+            except (OSError, ValueError, RuntimeError):  # names too long, with a zero byte, links in a ring
+                continue
 
 
 # Python
@@ -224,22 +273,45 @@ def _calls(tree: ast.AST, name: str) -> Iterator[Finding]:
 # Files
 
 
+def _streams(path: Path) -> Iterator[bytes]:
+    """The pickles in a file, one after the other; no more than a few MiB in all."""
+    with path.open("rb") as file:
+        head = file.read(4)
+        if (head[:1] == b"\x80" and head[1:2] in PROTOCOLS) or (path.suffix.lower() in WEIGHTS and head[:2] != b"PK"):
+            file.seek(0)
+            yield file.read(READ)
+        if head != b"PK\x03\x04":
+            return
+    left = 16 * READ
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            if entry.filename.endswith(".pkl") and left > 0:
+                with archive.open(entry) as opened:
+                    stream = opened.read(min(left, 4 * READ))
+                left -= len(stream)
+                yield stream
+
+
 def pickled_names(path: Path) -> set[str]:
     """ "module name" of every global that unpickling the file would import; read, not run. Empty: no pickle."""
-    streams = []
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                for entry in archive.infolist():
-                    if entry.filename.endswith(".pkl") and entry.file_size < READ * 16:
-                        streams.append(archive.read(entry))
-        else:
-            with path.open("rb") as file:
-                streams.append(file.read(READ))
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError):
-        return set()
     names: set[str] = set()
-    for stream in streams:
+    try:
+        for stream in _streams(path):
+            names |= _names_in(io.BytesIO(stream))
+    except Exception:  # a broken or hostile archive; what was found until then counts
+        pass
+    return names
+
+
+def _names_in(stream: io.BytesIO) -> set[str]:
+    names: set[str] = set()
+    end = len(stream.getbuffer())
+    first = True
+    while stream.tell() < end:  # torch wrote several, and then its numbers, before it wrote archives
+        here = stream.getbuffer()[stream.tell() : stream.tell() + 2].tobytes()
+        if not first and (here[:1] != b"\x80" or here[1:] not in PROTOCOLS):
+            break
+        first = False
         pushed: list[str | None] = []  # strings, as they would come to lie on the stack
         memo: dict[int, str | None] = {}
         try:
@@ -257,7 +329,7 @@ def pickled_names(path: Path) -> set[str]:
                 elif "UNICODE" in operation.name or "STRING" in operation.name:
                     pushed.append(str(argument))
         except Exception:  # whatever a broken or hostile stream brings; what was found until then counts
-            continue
+            break
     return names
 
 
@@ -265,15 +337,17 @@ def check_files(root: Path) -> list[Finding]:
     """Files that are too large, and weights that hold more than tensors."""
     found = []
     for path in sorted(root.rglob("*")):
-        if path.is_symlink() or not path.is_file() or ".git" in path.relative_to(root).parts:
+        try:
+            if path.is_symlink() or not path.is_file() or ".git" in path.relative_to(root).parts:
+                continue
+        except OSError:
             continue
         name = path.relative_to(root).as_posix()
         if (size := path.stat().st_size) > LARGEST:
             remedy = "a smaller model, or fetch it by wget"
             found.append(Finding(name, f"is {size / 2**20:.0f} MiB, over {LARGEST >> 20}", remedy))
-        if path.suffix.lower() in WEIGHTS:
-            code = sorted(entry for entry in pickled_names(path) if not PLAIN.match(entry))
-            if code:
-                what = f"pickles {code[0].replace(' ', '.')}" + (f" and {len(code) - 1} more" if len(code) > 1 else "")
-                found.append(Finding(name, f"{what}: code, not only tensors", "save model.state_dict()"))
+        code = sorted(entry for entry in pickled_names(path) if not PLAIN.match(entry))
+        if code:
+            what = f"pickles {code[0].replace(' ', '.')}" + (f" and {len(code) - 1} more" if len(code) > 1 else "")
+            found.append(Finding(name, f"{what}: code, not only tensors", "save model.state_dict()"))
     return found

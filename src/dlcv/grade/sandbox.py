@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import psutil
 
 PR_SET_CHILD_SUBREAPER = 36  # prctl(2): orphans of our children become ours, and not init's
 KEPT = 4_000  # bytes of stdout and of stderr that are kept
+SHARED = 1 << 30  # bytes of /dev/shm, which no watching of processes sees
 _LIMITED = "import os, resource, sys; n = int(sys.argv[1]); resource.setrlimit(resource.RLIMIT_FSIZE, (n, n)); "
 _LIMITED += "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.execvp(sys.argv[2], sys.argv[2:])"
 
@@ -48,17 +50,31 @@ class Outcome:
         return self.code == 0 and not self.ended
 
 
+class SandboxError(Exception):
+    """bubblewrap could not begin a call: the grader's trouble, not the repository's."""
+
+
 @functools.cache
-def bubblewrap() -> str | None:
-    """Path of bubblewrap, where it is installed and allowed to make namespaces."""
+def bubblewrap() -> tuple[str, ...] | None:
+    """How bubblewrap is called here; None where it is not installed or may not do what is asked of it.
+
+    What is tried is what is used. Old versions cannot forbid new user namespaces nor limit a tmpfs; without
+    capabilities in the namespace (root would have them all) the mounts hold all the same.
+    """
     path = shutil.which("bwrap")
     if path is None:
         return None
-    try:
-        tried = subprocess.run([path, "--ro-bind", "/", "/", "--unshare-pid", "true"], capture_output=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return path if tried.returncode == 0 else None
+    newer = (path, "--unshare-user", "--disable-userns", "--size", str(SHARED))
+    for start in (newer, (path,)):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name).resolve()
+            command = _wrapped(start, ["true"], folder, [folder], [], [folder / "none"], False)
+            try:
+                if subprocess.run(command, capture_output=True, timeout=20).returncode == 0:
+                    return start
+            except (OSError, subprocess.TimeoutExpired):
+                return None
+    return None
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -68,22 +84,34 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def run(
-    command: Sequence[str], cwd: Path, home: Path, writable: Sequence[Path], hidden: Sequence[Path], limits: Limits
+    command: Sequence[str],
+    cwd: Path,
+    home: Path,
+    writable: Sequence[Path],
+    readable: Sequence[Path],
+    hidden: Sequence[Path],
+    limits: Limits,
 ) -> Outcome:
     """Runs `command` (no shell) in `cwd`.
 
-    With bubblewrap it writes only to `writable`, finds the folders in `hidden` empty and reaches no network unless
-    `limits` allow it; without bubblewrap it is as free as its user.
+    With bubblewrap it writes only to `writable`, finds the folders in `hidden`, the home, /tmp and /run empty but for
+    `writable`, `readable` and this Python, and reaches no network unless `limits` allow it; without bubblewrap it is
+    as free as its user. Raises SandboxError where bubblewrap cannot begin.
     """
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     others = {process.pid for process in psutil.Process().children(recursive=True)}
     start = time.monotonic()
     limited = [sys.executable, "-I", "-S", "-c", _LIMITED, str(limits.file), *command]
+    started = bubblewrap()
+    status, told = os.pipe()  # where bubblewrap says that the command has run
+    if started:
+        limited = _wrapped((*started, "--json-status-fd", str(told)), limited, cwd, writable, readable, hidden,
+                           limits.network)  # fmt: skip
     process = subprocess.Popen(
-        _wrapped(limited, cwd, writable, hidden, limits.network),
-        cwd=cwd, env=environment(home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        start_new_session=True,
+        limited, cwd=cwd, env=environment(home), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, start_new_session=True, pass_fds=(told,) if started else (),
     )  # fmt: skip
+    os.close(told)
     ended, peak, streams = "", 0, _Streams(process)
     try:
         while process.poll() is None and not ended:
@@ -102,23 +130,50 @@ def run(
     finally:
         left = _end_all(others, process.pid)
         code = process.wait()
-    streams.close()
+        streams.close()
+        with os.fdopen(status, "rb") as file:
+            ran = b"exit-code" in file.read(KEPT)
+    if started and code and not ended and not ran:
+        raise SandboxError(f"bubblewrap cannot begin: {streams.texts()[1].strip()[:200]}")
     return Outcome(code, seconds, peak, *streams.texts(), ended, 0 if ended else left)
 
 
 def _wrapped(
-    command: list[str], cwd: Path, writable: Sequence[Path], hidden: Sequence[Path], network: bool
+    start: Sequence[str],
+    command: list[str],
+    cwd: Path,
+    writable: Sequence[Path],
+    readable: Sequence[Path],
+    hidden: Sequence[Path],
+    network: bool,
 ) -> list[str]:
-    path = bubblewrap()
-    if path is None:
-        return command
-    flags = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/dev/shm"]
-    for folder in hidden:
-        flags += ["--tmpfs", str(folder.resolve())]
+    """`command` behind bubblewrap, called as `start`, whose --size, if any, is that of the shared memory."""
+    flags = ["--tmpfs", "/dev/shm"]
+    before = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    for device in sorted(Path("/dev").glob("nvidia*")):
+        before += ["--dev-bind-try", str(device), str(device)]
+    # Sockets of services, other people's files, the answers.
+    places = {Path("/tmp"), Path("/run"), Path("/var/run"), Path.home(), *hidden}
+    covered = [folder.resolve() for folder in sorted(places) if folder.is_dir() and folder.resolve() != Path("/")]
+    covered = sorted(set(covered))  # parents before what lies in them
+    for folder in covered:
+        flags += ["--tmpfs", str(folder)]
+    prefixes = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
+    shown = dict.fromkeys([*prefixes, *(prefix.resolve() for prefix in prefixes), *(f.resolve() for f in readable)])
+    if network:
+        shown[Path("/run/systemd/resolve")] = None  # where names are looked up
+    for folder in shown:
+        if any(folder.is_relative_to(cover) for cover in covered):
+            flags += ["--ro-bind-try", str(folder.resolve()), str(folder)]
     for folder in writable:
         flags += ["--bind", str(folder.resolve()), str(folder.resolve())]
-    flags += ["--unshare-all", *(["--share-net"] if network else [])]
-    return [path, *flags, "--die-with-parent", "--chdir", str(cwd.resolve()), "--", *command]
+    for folder in covered:
+        flags += ["--remount-ro", str(folder)]
+    flags += ["--unshare-all", *(["--share-net"] if network else []), "--cap-drop", "ALL"]
+    path, *more = start
+    size = more.index("--size") if "--size" in more else len(more)
+    sized, rest = more[size : size + 2], more[:size] + more[size + 2 :]
+    return [path, *rest, *before, *sized, *flags, "--die-with-parent", "--chdir", str(cwd.resolve()), "--", *command]
 
 
 class _Streams:
