@@ -32,6 +32,9 @@ report: setup  ## tables, figures and PDFs anew from what the runs wrote (make r
 	python3 report/gan_figures.py
 	python3 report/sagan_figures.py
 	python3 report/acgan_figures.py
+	python3 report/cifar_cnn_results.py
+	python3 report/cs7643_results.py
+	python3 report/autoencoder_figures.py
 	python3 report/assignments.py
 	python3 report/make_page.py
 	python3 report/make_report.py --id $(STUDENT_ID)

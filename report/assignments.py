@@ -26,6 +26,7 @@ class Row:
     asked: str
     code: tuple[str, ...]
     result: tuple[str, ...]
+    short: str = ""  # what of it is not there, though all files are
 
     def missing(self, root: Path) -> list[str]:
         return [name for name in (*self.code, *self.result) if not (root / name).exists()]
@@ -78,7 +79,8 @@ ASSIGNMENTS = {
     "dlcv2021": Assignment("DLCV fall 2021, homework 2", (
         Row("1-1", "", "GAN: architecture, implementation", SAGAN, (f"{FIGURES}/sagan_architecture.png", HW2)),
         Row("1-2", "", "1,000 images, the first 32", (*SAGAN, "hw2_p1.sh"), (f"{FIGURES}/sagan_faces.png",)),
-        Row("1-3, 1-4", "", "FID and IS", ("inference/evaluate_images.py",), (f"{MODELS}/sagan.md",)),
+        Row("1-3, 1-4", "", "FID and IS", ("inference/evaluate_images.py",), (f"{MODELS}/sagan.md",),
+            "the offline pair only: the official weights could not be fetched here"),
         Row("1-5", "", "discussion", (), (HW2,)),
         Row("2-1", "", "ACGAN: architecture, implementation", ACGAN, (f"{FIGURES}/acgan_architecture.png", HW2)),
         Row("2-2 to 2-4", "", "1,000 digits, graded", (*ACGAN, "hw2_p2.sh", "inference/evaluate_digits.py"),
@@ -117,7 +119,7 @@ ASSIGNMENTS = {
         Row("3.1: experiments", "", "cross entropy, beta, focal loss on the long tail", (f"{PART2}/configs",),
             (f"{FIGURES}/cs7643_longtail.png",)),
         Row("4.1", "", "two zips", ("src/dlcv/submit.py",), ("tests/test_submit.py",)),
-        Row("4.2", "", "write-up", (), (WRITEUP,)),
+        Row("4.2", "", "write-up", (), (WRITEUP, f"{FIGURES}/cs7643_longtail.png")),
     )),
     "tud": Assignment("TU Dresden, homework 3 (problem 4 or problem 5)", (
         Row("4 a)", "1", "sizes, parameters", AE[:2], (f"{MODELS}/autoencoder.md", TUD)),
@@ -132,6 +134,7 @@ ASSIGNMENTS = {
         Row("5 d)", "1.5", "trained model", (FLOWERS,), ()),
         Row("5 e)", "0.5", "diagrams", (FLOWERS,), ()),
         Row("5 f)", "1.5", "batch and single latents", (FLOWERS,), ()),
+        Row("5 g)", "1.5", "favourites with their latents", (FLOWERS,), ()),
     )),
 }  # fmt: skip
 
@@ -148,7 +151,7 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
     lines += ["| sub-problem | points | asked | code | result |", "|---|---|---|---|---|"]
     for row in assignment.rows:
         there = not row.missing(root)
-        result = links(row.result) if there else "**not built yet**"
+        result = links(row.result) + (f" ({row.short})" if row.short else "") if there else "**not built yet**"
         code = links(tuple(name for name in row.code if (root / name).exists()))
         lines.append(f"| {row.problem} | {row.points} | {row.asked} | {code} | {result} |")
     return "\n".join(lines) + "\n"

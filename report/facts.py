@@ -9,6 +9,7 @@ from typing import Any
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
+from dlcv.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +23,14 @@ class Facts:
 
     def provenance(self, checkpoint: str) -> dict[str, Any]:
         return read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["provenance"]
+
+    def origins(self, *checkpoints: str) -> str:
+        """The commits by which these were trained."""
+        return ", ".join(f"{name} {self.provenance(name)['commit']}" for name in checkpoints)
+
+    def sources(self, *scripts: str) -> list[str]:
+        """The scripts and every module of ours that they import, by path in the repository."""
+        return [path.as_posix() for path in reached(scripts)]
 
     def parameters(self, checkpoint: str) -> str:
         """Number of weights of a checkpoint, buffers of normalisations not counted, with thousands separated."""
@@ -57,7 +66,7 @@ class Facts:
         header, *rows = self._table(text, name)
         for cells in rows:
             if cells[0] == row and column in header:
-                return cells[header.index(column)].removesuffix(" (n = 1)")
+                return cells[header.index(column)]
         raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
 
     def table(self, text: str, name: str, columns: list[str] | None = None) -> str:
@@ -97,7 +106,7 @@ class Facts:
         found = re.search(rf"(?s)<!-- {re.escape(name)}[^>]*-->\n(.*?)<!-- end -->", content)
         lines = [line for line in (found[1].splitlines() if found else []) if line.startswith("|")]
         if len(lines) < 3:
-            raise cli.UserError(f"docs/models/{text}.md holds no table '{name}': make report writes it")
+            raise cli.UserError(f"docs/models/{text}.md holds no table '{name}': a program in report/ writes it")
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
         return [rows[0], *rows[2:]]
 

@@ -64,6 +64,9 @@ def root(repo_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("train", "report"):
         shutil.copytree(REPO / folder, repo_copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPO / "requirements.txt", repo_copy)
+    shutil.copytree(REPO / "docs" / "assignments", repo_copy / "docs" / "assignments")
+    for page in (repo_copy / "docs" / "assignments").iterdir():  # as if all were built
+        page.write_text(page.read_text().replace("**not built yet**", "built"))
     for name in ("hw3_r01.pdf", "hw2_r01.pdf", "eee7331.pdf", "cs7643-writeup.pdf", "tud.pdf"):
         (repo_copy / name).write_bytes(b"%PDF-1.7 " + name.encode())
     folder = repo_copy / submit.PART2 / "checkpoints"
@@ -143,6 +146,19 @@ def test_incomplete_submissions_are_refused(root: Path, monkeypatch: pytest.Monk
     (root / "checkpoints" / "vae.pth").unlink()
     with pytest.raises(cli.UserError, match=r"hw3_r01.pdf \(make report STUDENT_ID=r01\); checkpoints/vae.pth"):
         submit.build("dlcv2020", "", "r01")
+    for name in ("part1/modules/linear.py", "part2/models/twolayer.py", "part2/configs/config_mymodel.yaml"):
+        (root / "src" / "dlcv" / "cs7643" / name).unlink()
+    with pytest.raises(cli.UserError, match=r"cs7643-part1 is incomplete: modules/linear.py"):
+        submit.build("cs7643-part1", "", "r01")
+    with pytest.raises(cli.UserError, match=r"configs/config_mymodel.yaml .*; models/twolayer.py"):
+        submit.build("cs7643-part2", "", "r01")
+    page = root / "docs" / "assignments" / "eee7331.md"
+    page.write_text(page.read_text() + "| 2, 9. | 50 | a lost problem | | **not built yet** |\n")
+    with pytest.raises(cli.UserError, match=r"eee7331 is incomplete: sub-problem 2, 9. a lost problem \(not built"):
+        submit.build("eee7331", "", "r01")
+
+
+def test_large_submissions_are_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submit, "LARGEST", 1_000)
     with pytest.raises(cli.UserError, match="too large"):
         submit.build("cs7643-part2", "", "r01")

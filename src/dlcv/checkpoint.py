@@ -85,9 +85,12 @@ def read_manifest(path: Path) -> dict[str, str]:
     return {name.strip().lstrip("*"): digest for digest, name in pairs}
 
 
+CODE = ("src", "train", "inference", ":(glob)report/*.py")  # as git names them
+
+
 @functools.cache
-def current_commit() -> str:
-    """The commit of the code around this file, "+" if code was changed since, or "unknown".
+def current_commit(paths: tuple[str, ...] = CODE) -> str:
+    """The commit of the code around this file, "+" if one of `paths` was changed since, or "unknown".
 
     Asked once a process: call it early, and what is recorded is the code that ran.
     """
@@ -95,8 +98,7 @@ def current_commit() -> str:
     git = ["git", "-C", str(root)]
     try:
         commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True, check=True)
-        code = ("src", "train", "inference", ":(glob)report/*.py")
-        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *code], check=False)
+        changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *paths], check=False)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + ("+" if changed.returncode else "")

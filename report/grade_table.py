@@ -1,0 +1,50 @@
+"""Writes the README's table of what our own repository gets, from a grading of it.
+
+python -m dlcv.grade . --data hw3_data --out results/grade
+python report/grade_table.py results/grade/results.json
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+try:
+    from tables import fill
+
+    from dlcv import cli
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+
+def table(content: dict[str, object]) -> str:
+    """Markdown of results.json's problems; broken rules have no row, but are counted."""
+    tests: list[dict[str, object]] = content["tests"]  # type: ignore[assignment]
+    lines = ["| problem | | points | measured, or why not |", "|---|---|---|---|"]
+    for test in (test for test in tests if test["number"] != "rules"):
+        points = (
+            f"{test['score']:g} of {test['max_score']:g}" if "max_score" in test else test.get("status", "left out")
+        )
+        name, told = (str(test[key]).replace("|", "\\|") for key in ("name", "output"))
+        told = told.removeprefix("left out: ")
+        lines.append(f"| {test['number']} | {name} | {points} | {told} |")
+    broken = sum(test["number"] == "rules" for test in tests)
+    most = sum(float(str(test.get("max_score", 0))) for test in tests)
+    lines.append(
+        f"| all | static rules broken: {broken} | {content['score']:g} of {most:g} | {content['execution_time']} s |"
+    )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, metavar="results.json")
+    args = parser.parse_args()
+    if not args.results.is_file():
+        raise cli.UserError(f"{args.results} is not there: python -m dlcv.grade writes it")
+    fill([README], {"grades": table(json.loads(args.results.read_text(encoding="utf-8")))})
+
+
+if __name__ == "__main__":
+    cli.run(main, "grade_table.py")
