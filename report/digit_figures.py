@@ -111,7 +111,7 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
     steps = [line["step"] for line in lines]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     left.plot(steps, [line["loss_label"] for line in lines], label="source, with labels", linewidth=1.2)
-    left.plot(steps, [line["loss_target"] for line in lines], label="target, sure images", linewidth=1.2)
+    left.plot(steps, [line["loss_target"] for line in lines], label="target (unsure images count as 0)", linewidth=1.2)
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     threshold = read_checkpoint(run / "model.pth")["provenance"]["recipe"]["threshold"]
     when, share, precision, accuracy = [], [], [], []
@@ -128,6 +128,10 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
         (accuracy, "right among all target-train images (likewise)"),
     ):
         right.plot(when, values, "o-", markersize=3, linewidth=1.2, label=label)
+    right.plot(
+        steps, [line["sure"] for line in lines], color="grey", linewidth=0.8,
+        label="share of training batches' images that taught (teacher in training, aligned)",
+    )  # fmt: skip
     right.set(xlabel="step", ylabel="share", ylim=(None, 1.01))
     for axes in (left, right):
         axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))

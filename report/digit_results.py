@@ -27,12 +27,14 @@ try:
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.digits import PAIRS
     from dlcv.files import atomic_path
+    from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STUDIES = ("study_dann", "study_uda")
 RESULTS = DOCS / "results" / "digit_runs.csv"
+SNAPSHOTS = DOCS / "results" / "digit_snapshots.csv"
 LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
 BASELINES = dict(zip(PAIRS, (40, 40, 40, 72, 42, 28), strict=True))  # DLCV 2020, problem 3-2; 2021, problem 3
 ROWS = [
@@ -91,6 +93,7 @@ def collect(studies: list[Path]) -> None:
     """One line a run and kind of batch-norm statistics, from the checkpoints' provenance and the ledger."""
     reads = read_ledger()
     lines: list[dict[str, object]] = []
+    early: list[dict[str, object]] = []  # the snapshots of the improved method
     recipes: dict[tuple[str, str], dict[str, Any]] = {}  # of each study and mode
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
         provenance = read_checkpoint(path)["provenance"]
@@ -106,6 +109,15 @@ def collect(studies: list[Path]) -> None:
             if (read := reads.get((digest_of(snapshot), recipe["target"], "target")))
         ]
         oracle = max(snapshots, default=None)
+        if recipe["mode"] == "uda":
+            scores = {entry["step"]: entry for entry in read_log(path.parent / "log.jsonl") if "agreement" in entry}
+            early += [
+                {name: recipe[name] for name in ("source", "target", "seed")}
+                | {"step": step}
+                | {name: f"{scores[step][name]:.4f}" for name in SEEN}
+                | {"test_accuracy": f"{accuracy:.4f}"}
+                for accuracy, step in sorted(snapshots, key=lambda pair: pair[1])
+            ]
         both = recipe["mode"] == "source" and recipe["domain_norm"]
         for statistics in ("target", "source") if both else ("target",):
             read = reads.get((digest_of(path), recipe["target"], statistics))
@@ -122,12 +134,14 @@ def collect(studies: list[Path]) -> None:
             )
     if not lines:
         raise cli.UserError("there is no model.pth yet: run train/study_digits.py dann first")
-    with atomic_path(RESULTS) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    for target, found in ((RESULTS, lines), (SNAPSHOTS, early)):
+        with atomic_path(target) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(found[0]) if found else [], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(found)
 
 
+SEEN = ("agreement", "balance", "confidence")  # at every snapshot, without labels
 METRICS = ("validation_accuracy", "confidence", "entropy", "balance", "agreement", "reverse_accuracy")
 
 
@@ -198,22 +212,110 @@ def gain_table(mode: str, other: str, name: str, other_name: str) -> str:
     return "\n".join([*lines, line(f"oracle (best snapshot by test) minus {name}", oracles)])
 
 
-def ablation_table(columns: dict[str, tuple[str, str, str]], first: tuple[str, str], prefix: str) -> str:
+def ablation_table(
+    columns: dict[str, tuple[str, str, str]], first: tuple[str, str], prefix: str, more: str = ""
+) -> str:
     """One row a study: `first` is (its folder, its name), the others are runs/`prefix`*; seed 0.
 
-    `columns`: heading → (mode, source, target).
+    `columns`: heading → (mode, source, target). `more`: a score without labels that stands beside the accuracy.
     """
     rows = [row for row in read_results() if row["statistics"] == "target" and row["seed"] == "0"]
-    lines = [line("seed 0, target test, % (n = 1)", list(columns)), "|---" * (len(columns) + 1) + "|"]
+    headings = [*columns, *(f"{more} {name}" for name in columns if more)]
+    lines = [line("seed 0, target test, % (n = 1)", headings), "|---" * (len(headings) + 1) + "|"]
     others = {row["study"] for row in rows if row["study"].startswith(prefix)} - {first[0]}
     names = {first[0]: first[1]} | {study: study.removeprefix(prefix).replace("_", " ") for study in sorted(others)}
     for study, name in names.items():
         cells = []
-        for wanted in columns.values():
-            found = [r for r in rows if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted]
-            cells.append(f"{100 * float(found[0]['test_accuracy']):.1f}" if found else "–")
-        lines.append(line(name, cells))
+        for key in ("test_accuracy", *([more] if more else [])):
+            for wanted in columns.values():
+                found = [r for r in rows if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted]
+                cells.append(f"{100 * float(found[0][key]):.1f}" if found else "–")
+        lines.append(line(NAMES.get(name, name), cells))
     return "\n".join(lines)
+
+
+NAMES = {"without domain norm": "student's batches mixed (the teacher's are not)"}  # else as the folders are called
+
+
+def read_snapshots() -> list[dict[str, str]]:
+    if not SNAPSHOTS.exists():
+        return []
+    with SNAPSHOTS.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def variants(source: str, target: str) -> list[dict[str, str]]:
+    """The ablation's runs of a pair, "everything" among them."""
+    return [
+        row for row in read_results()
+        if row["study"].startswith("ablation_uda_") and (row["source"], row["target"]) == (source, target)
+    ]  # fmt: skip
+
+
+def variant_name(study: str) -> str:
+    name = study.removeprefix("ablation_uda_").replace("_", " ")
+    return NAMES.get(name, name)
+
+
+def rule_table() -> str:
+    """How well scores without labels order what could have been chosen: steps of a run, variants of the recipe."""
+    lines = [header("Spearman's correlation with test accuracy")]
+    for name in SEEN:
+        cells = []
+        for source, target in PAIRS:
+            rows = [r for r in read_snapshots() if (r["source"], r["target"]) == (source, target)]
+            found = [
+                float(
+                    spearmanr(
+                        *([float(r[key]) for r in rows if r["seed"] == seed] for key in (name, "test_accuracy"))
+                    ).statistic
+                )
+                for seed in sorted({r["seed"] for r in rows})
+            ]
+            cells.append(f"{np.mean(found):.2f} (n = {len(found)})" if found else "–")
+        lines.append(line(f"{name}, over the snapshots of a run, mean over n runs", cells))
+    for name in ("agreement", "balance", "reverse_accuracy"):
+        cells = []
+        for pair in PAIRS:
+            rows = variants(*pair)
+            values = [[float(r[key]) for r in rows] for key in (name, "test_accuracy")]
+            cells.append(f"{float(spearmanr(*values).statistic):.2f} (of {len(rows)})" if len(rows) > 2 else "–")
+        lines.append(line(f"{name.replace('_accuracy', ' validation')}, over the ablation's variants", cells))
+    for name, told in (
+        ("agreement", "variant with the most agreement"),
+        ("test_accuracy", "best variant by test answers"),
+    ):
+        best = [max(variants(*pair), key=lambda row: float(row[name]), default=None) for pair in PAIRS]
+        lines.append(line(told, [variant_name(row["study"]) if row else "–" for row in best]))
+    gaps = []
+    for source, target in PAIRS:
+        agreed = accuracies("uda", "target", source, target, "agreement")
+        truth = accuracies("uda", "target", source, target)
+        gaps.append(signed([agreed[seed] - truth[seed] for seed in sorted(truth)]))
+    return "\n".join([*lines, line("agreement minus test accuracy of the kept models, points", gaps)])
+
+
+def draw_rule() -> None:
+    """Agreement against the truth, pair by pair: the snapshots of each run, the ablation's variants."""
+    figure, grid = plt.subplots(2, 3, figsize=(12, 7.5))
+    for axes, (source, target) in zip(grid.flat, PAIRS, strict=True):
+        rows = [r for r in read_snapshots() if (r["source"], r["target"]) == (source, target)]
+        for seed in sorted({r["seed"] for r in rows}):
+            mine = [[100 * float(r[key]) for r in rows if r["seed"] == seed] for key in ("agreement", "test_accuracy")]
+            axes.plot(*mine, "o-", markersize=4, linewidth=0.7, label=f"snapshots of seed {seed}")
+        others = [[100 * float(r[key]) for r in variants(source, target)] for key in ("agreement", "test_accuracy")]
+        if others[0]:
+            axes.plot(*others, "x", color="black", label="variants of the ablation, 1,000 steps")
+        low, high = axes.get_xlim()
+        axes.axline((high, high), slope=1, color="grey", linewidth=0.7, linestyle=":")
+        axes.set_xlim(low, high)
+        axes.set(title=f"{LETTER[source]}→{LETTER[target]}", xlabel="agreement, % (no labels)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(fontsize=7, frameon=False)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("target test accuracy, %")
+    figure.tight_layout()
+    save(figure, FIGURES / "uda_label_free.png")
 
 
 def draw_scatter(name: str, modes: dict[str, str]) -> None:
@@ -237,7 +339,7 @@ def draw_scatter(name: str, modes: dict[str, str]) -> None:
         correlation = spearmanr([float(r[quantity]) for r in rows], [float(r["test_accuracy"]) for r in rows]).statistic
         axes.set_title(f"Spearman {correlation:.2f} over {len(rows)} runs", fontsize=10)
     grid[0].set_ylabel("target test accuracy, %")
-    shown = {"dann": "o DANN", "source": "x strength 0", "uda": "o improved"}
+    shown = {"dann": "o DANN", "source": "x strength 0"}
     grid[0].legend(fontsize=8, title=", ".join(shown[mode] for mode in modes), title_fontsize=8)
     save(figure, FIGURES / name)
 
@@ -253,7 +355,8 @@ def tables() -> dict[str, str]:
         "dann gains": gain_table("dann", "source", "DANN", "strength 0"),
         "dann ablation": ablation_table(dann | source, ("study_dann", "the recipe"), "ablation_dann_"),
         "uda gains": gain_table("uda", "dann", "improved", "DANN"),
-        "uda ablation": ablation_table(uda, ("ablation_uda_everything", "everything"), "ablation_uda_"),
+        "uda rule": rule_table(),
+        "uda ablation": ablation_table(uda, ("ablation_uda_everything", "everything"), "ablation_uda_", "agreement"),
     }
 
 
@@ -272,7 +375,7 @@ def main() -> None:
     written = tables()
     fill(TEXTS, written)
     draw_scatter("dann_label_free.png", {"dann": "o", "source": "x"})
-    draw_scatter("uda_label_free.png", {"uda": "o"})
+    draw_rule()
     print("\n\n".join(written.values()))
 
 

@@ -17,7 +17,7 @@ def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script as a module, whose documents and figures lie in tmp_path."""
     module = load_report_script("digit_results", monkeypatch)
     module.DOCS, module.FIGURES = tmp_path, tmp_path
-    module.RESULTS = tmp_path / "digit_runs.csv"
+    module.RESULTS, module.SNAPSHOTS = tmp_path / "digit_runs.csv", tmp_path / "digit_snapshots.csv"
     return module
 
 
@@ -28,6 +28,9 @@ def write_runs(path: Path, runs: list[dict[str, object]]) -> None:
         "target": "mnistm",
         "statistics": "target",
         "oracle_accuracy": "",
+        "agreement": 0.9,
+        "balance": 2.0,
+        "reverse_accuracy": 0.5,
     }
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, [*common, "mode", "seed", "test_accuracy"])
@@ -65,6 +68,31 @@ def test_tables(results: ModuleType) -> None:
     assert row(written["dann ablation"], "without x") == ["12.3", "–", "–", "–"]
 
 
+def test_how_well_the_rule_orders(results: ModuleType) -> None:
+    """Two runs' snapshots, one in the right order; three variants, the best of which agrees least."""
+    lines = ["source,target,seed,step,agreement,balance,confidence,test_accuracy"]
+    for seed, truth in ((0, (0.5, 0.6, 0.7)), (1, (0.7, 0.5, 0.6))):
+        for step, (agreement, accuracy) in enumerate(zip((0.8, 0.85, 0.9), truth, strict=True)):
+            lines.append(f"usps,mnistm,{seed},{step},{agreement},{2 - step},{agreement},{accuracy}")
+    results.SNAPSHOTS.write_text("\n".join(lines) + "\n")
+    kept = {"study": "study_uda", "mode": "uda", "seed": 0, "test_accuracy": 0.7, "agreement": 0.75}
+    names = ("everything", "without_alignment", "without_domain_norm")
+    runs = [
+        {"study": f"ablation_uda_{name}", "mode": "uda", "seed": 0, "agreement": agreement, "test_accuracy": accuracy}
+        for name, agreement, accuracy in zip(names, (0.9, 0.8, 0.7), (0.5, 0.6, 0.7), strict=True)
+    ]
+    write_runs(results.RESULTS, [kept, *runs])
+    table = results.rule_table()
+    assert row(table, "agreement, over the snap")[0] == "0.25 (n = 2)"  # 1 and -0.5
+    assert row(table, "balance, over the snap")[0] == "-0.25 (n = 2)"
+    assert row(table, "agreement, over the abl")[0] == "-1.00 (of 3)"
+    assert row(table, "variant with")[:2] == ["everything", "–"]
+    assert row(table, "best variant")[0] == "student's batches mixed (the teacher's are not)"
+    assert row(table, "agreement minus")[0] == "+5.0 (n = 1)"
+    ablation = results.tables()["uda ablation"]
+    assert row(ablation, "without alignment") == ["60.0", "–", "80.0", "–"]
+
+
 def test_negative_gains_keep_their_sign(results: ModuleType) -> None:
     assert results.signed([-0.01, -0.03]) == "-2.0 ± 1.4 (n = 2)"
     assert results.signed([]) == "–"
@@ -86,6 +114,7 @@ def test_collect_joins_runs_and_ledger(results: ModuleType, digits: Path, tmp_pa
             split="test", statistics="target", images=10, purpose="test", accuracy=accuracy,
         )  # fmt: skip
     results.collect([study])
+    assert results.read_snapshots()[0]["step"] == "2" and float(results.read_snapshots()[0]["test_accuracy"]) == 0.5
     first, second = results.read_results()
     assert (first["mode"], first["seed"], first["step"], first["labelled"], first["unlabelled"]) == (
         "uda", "0", "4", "36", "40",

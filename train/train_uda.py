@@ -34,23 +34,25 @@ class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
     target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not
     seed: int = 0  # of the initial weights, the batches and the augmentation
-    steps: int = 8_000  # about 17 minutes on one core
+    steps: int = 8_000  # about 20 minutes on one core
     batch_size: int = 64  # source images a step
     target_batch_size: int = 128  # target images a step
     lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
     weight_decay: float = 1e-3  # AdamW's
     blend: float = 0.5  # share of source digits that are set on pieces of target images
-    neighbours: float = 0.7  # share of those that get other digits beside them, where the target is svhn
+    neighbours: float = 0.7  # chance of another digit on each side of those, where the target is svhn
     consistency: float = 1.0  # weight of the loss on target images; 0 trains on the source alone
     warmup: float = 0.1  # share of the steps during which that weight grows from 0
     threshold: float = 0.9  # how sure the teacher must be of a class that the student learns
     alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
     colour: bool = True  # tint and polarity among the strong augmentations
-    teacher_decay: float = 0.999  # of the averaged weights that teach, and are kept
+    teacher_decay: float = (
+        0.999  # of the averaged weights that teach, and are kept: at most; (1 + t) / (10 + t) until then
+    )
     source_end: float = 0.2  # weight of the source loss at the end (1 at the start, changing linearly)
     reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
     instance_norm: bool = True  # standardise each image inside the network
-    domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
+    domain_norm: bool = True  # batches of the student by domain; without, mixed (the teacher sees the target only)
     width: int = 32  # channels of the first convolution
     evaluate_every: int = 1_000  # steps between snapshots
     bf16: bool = True  # autocast in training: faster here, see docs/LOG.md

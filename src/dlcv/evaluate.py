@@ -1,4 +1,4 @@
-"""The one command that compares our classifiers with the answers of a test set (or a target's training labels).
+"""The one command by which tables and figures compare our classifiers with test answers (or target-train labels).
 
     python -m dlcv.evaluate runs/x/model.pth --domain svhn --purpose "final table, seed 0"
 

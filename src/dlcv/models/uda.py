@@ -95,8 +95,9 @@ def follow(teacher: UDA, student: UDA, decay: float) -> None:
 class Alignment(nn.Module):
     """Distribution alignment: pulls the teacher's mean prediction towards equally many of each class.
 
-    p ← normalise(p · (uniform / mean prediction)^strength), ReMixMatch's equation with a strength: at 1 classes that
-    the teacher overuses are pressed down fully, at 0 nothing changes (the target's true shares are unknown).
+    p ← normalise(p · (uniform / mean prediction)^strength), after ReMixMatch (Berthelot et al. 2020, arXiv:1911.09785),
+    whose numerator is the labelled classes' shares and which knows no strength: at 1 classes that the teacher overuses
+    are pressed down fully, at 0 nothing changes (the target's true shares are unknown). The mean is a running one.
     """
 
     mean: torch.Tensor
