@@ -223,18 +223,20 @@ def ablation_table(
     headings = [*columns, *(f"{more} {name}" for name in columns if more)]
     lines = [line("seed 0, target test, % (n = 1)", headings), "|---" * (len(headings) + 1) + "|"]
     others = {row["study"] for row in rows if row["study"].startswith(prefix)} - {first[0]}
-    names = {first[0]: first[1]} | {study: study.removeprefix(prefix).replace("_", " ") for study in sorted(others)}
+    names = {first[0]: first[1]} | {study: study_name(study, prefix) for study in sorted(others)}
     for study, name in names.items():
         cells = []
         for key in ("test_accuracy", *([more] if more else [])):
             for wanted in columns.values():
                 found = [r for r in rows if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted]
                 cells.append(f"{100 * float(found[0][key]):.1f}" if found else "–")
-        lines.append(line(NAMES.get(name, name), cells))
+        lines.append(line(name, cells))
     return "\n".join(lines)
 
 
-NAMES = {"without domain norm": "student's batches mixed (the teacher's are not)"}  # else as the folders are called
+NAMES = {  # else a study is called as its folder
+    "ablation_uda_without_domain_norm": "student's batches mixed (the teacher's are not)"
+}
 
 
 def read_snapshots() -> list[dict[str, str]]:
@@ -252,9 +254,8 @@ def variants(source: str, target: str) -> list[dict[str, str]]:
     ]  # fmt: skip
 
 
-def variant_name(study: str) -> str:
-    name = study.removeprefix("ablation_uda_").replace("_", " ")
-    return NAMES.get(name, name)
+def study_name(study: str, prefix: str) -> str:
+    return NAMES.get(study, study.removeprefix(prefix).replace("_", " "))
 
 
 def rule_table() -> str:
@@ -286,7 +287,7 @@ def rule_table() -> str:
         ("test_accuracy", "best variant by test answers"),
     ):
         best = [max(variants(*pair), key=lambda row: float(row[name]), default=None) for pair in PAIRS]
-        lines.append(line(told, [variant_name(row["study"]) if row else "–" for row in best]))
+        lines.append(line(told, [study_name(row["study"], "ablation_uda_") if row else "–" for row in best]))
     gaps = []
     for source, target in PAIRS:
         agreed = accuracies("uda", "target", source, target, "agreement")
