@@ -258,6 +258,12 @@ def study_name(study: str, prefix: str) -> str:
     return NAMES.get(study, study.removeprefix(prefix).replace("_", " "))
 
 
+def rank_correlation(rows: list[dict[str, str]], name: str) -> float:
+    """Spearman's, of a column with the test accuracy; 0 where the column does not vary."""
+    scores, truth = ([float(row[key]) for row in rows] for key in (name, "test_accuracy"))
+    return float(spearmanr(scores, truth).statistic) if len(set(scores)) > 1 and len(set(truth)) > 1 else 0.0
+
+
 def rule_table() -> str:
     """How well scores without labels order what could have been chosen: steps of a run, variants of the recipe."""
     lines = [header("Spearman's correlation with test accuracy")]
@@ -265,22 +271,15 @@ def rule_table() -> str:
         cells = []
         for source, target in PAIRS:
             rows = [r for r in read_snapshots() if (r["source"], r["target"]) == (source, target)]
-            found = [
-                float(
-                    spearmanr(
-                        *([float(r[key]) for r in rows if r["seed"] == seed] for key in (name, "test_accuracy"))
-                    ).statistic
-                )
-                for seed in sorted({r["seed"] for r in rows})
-            ]
+            seeds = sorted({r["seed"] for r in rows})
+            found = [rank_correlation([r for r in rows if r["seed"] == seed], name) for seed in seeds]
             cells.append(f"{np.mean(found):.2f} (n = {len(found)})" if found else "–")
         lines.append(line(f"{name}, over the snapshots of a run, mean over n runs", cells))
     for name in ("agreement", "balance", "reverse_accuracy"):
         cells = []
         for pair in PAIRS:
             rows = variants(*pair)
-            values = [[float(r[key]) for r in rows] for key in (name, "test_accuracy")]
-            cells.append(f"{float(spearmanr(*values).statistic):.2f} (of {len(rows)})" if len(rows) > 2 else "–")
+            cells.append(f"{rank_correlation(rows, name):.2f} (of {len(rows)})" if len(rows) > 2 else "–")
         lines.append(line(f"{name.replace('_accuracy', ' validation')}, over the ablation's variants", cells))
     for name, told in (
         ("agreement", "variant with the most agreement"),
@@ -312,7 +311,8 @@ def draw_rule() -> None:
         axes.set_xlim(low, high)
         axes.set(title=f"{LETTER[source]}→{LETTER[target]}", xlabel="agreement, % (no labels)")
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(fontsize=7, frameon=False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=7, frameon=False)
     for axes in grid[:, 0]:
         axes.set_ylabel("target test accuracy, %")
     figure.tight_layout()

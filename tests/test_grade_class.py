@@ -19,29 +19,33 @@ FLAGS = ["--seconds", "20"]
 
 @pytest.fixture
 def school(tmp_path: Path) -> Path:
-    """Three repositories of one picture each: a good one, one that crashes, one without any wrapper."""
+    """A good repository of one picture, one that crashes, one without any wrapper, one whose git is broken."""
     folder = tmp_path / "school"
     wrapper = WRAPPER.replace("predict", "picture")
     write(folder / "anna", hw3_p1_sh=wrapper, picture_py=PICTURE)
     write(folder / "=bob <b>", hw3_p1_sh=wrapper, picture_py="raise ValueError('<script>alert(1)</script>')")
     (folder / "no wrapper").mkdir()
+    (folder / "broken" / ".git").mkdir(parents=True)
     return folder
 
 
 def test_a_class_is_graded_and_resumed(school: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = call("python3", "-m", "dlcv.grade", "--class", school, "--out", out, *FLAGS)
-    assert first.returncode == 1 and "3 repositories, 0 graded before" in first.stdout  # one could not be graded
+    assert first.returncode == 1 and "4 repositories, 0 graded before" in first.stdout  # one could not be graded
     rows = {row["repository"]: row for row in csv.DictReader((out / "class.csv").open())}
-    assert rows.keys() == {"anna", "'=bob <b>", "no wrapper"}
+    assert rows.keys() == {"anna", "'=bob <b>", "no wrapper", "broken"}
     assert rows["anna"]["points"] == rows["anna"]["2020 1-4 VAE, 32 samples"] == "5.0"
-    assert rows["'=bob <b>"]["points"] == "0.0" and "holds none of hw3_p1.sh" in rows["no wrapper"]["trouble"]
+    assert rows["'=bob <b>"]["points"] == "0.0" and "git cannot clone" in rows["broken"]["trouble"]
+    assert (rows["no wrapper"]["points"], rows["no wrapper"]["broken rules"]) == ("0", "1")
     page = (out / "class.html").read_text()
     assert "anna" in page and "=bob &lt;b&gt;" in page and "<script>" not in page and "&lt;script&gt;" in page
     before = (out / "anna" / "results.json").stat().st_mtime_ns
     (out / "=bob <b>" / "results.json").unlink()  # as if it had been interrupted there
+    failed = out / "no wrapper" / "results.json"  # as if the grader had failed
+    failed.write_text(failed.read_text().replace('"failures": 0', '"failures": 1'))
     again = call("python3", "-m", "dlcv.grade", "--class", school, "--out", out, *FLAGS)
-    assert "3 repositories, 1 graded before" in again.stdout
+    assert "4 repositories, 1 graded before" in again.stdout and '"failures": 0' in failed.read_text()
     assert (out / "anna" / "results.json").stat().st_mtime_ns == before
     assert (out / "=bob <b>" / "results.json").exists()
 
@@ -49,7 +53,8 @@ def test_a_class_is_graded_and_resumed(school: Path, tmp_path: Path) -> None:
 def test_a_class_on_a_dask_cluster(school: Path, tmp_path: Path) -> None:
     """Two worker processes on this machine; the command connects as it would to any scheduler."""
     distributed = pytest.importorskip("distributed")
-    shutil.rmtree(school / "no wrapper")
+    for name in ("no wrapper", "broken"):
+        shutil.rmtree(school / name)
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
     ) as cluster:
