@@ -46,9 +46,7 @@ class Recipe:
     threshold: float = 0.9  # how sure the teacher must be of a class that the student learns
     alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
     colour: bool = True  # tint and polarity among the strong augmentations
-    teacher_decay: float = (
-        0.999  # of the averaged weights that teach, and are kept: at most; (1 + t) / (10 + t) until then
-    )
+    teacher_decay: float = 0.999  # of the averaged weights that teach and are kept; (1 + t) / (10 + t) while less
     source_end: float = 0.2  # weight of the source loss at the end (1 at the start, changing linearly)
     reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
     instance_norm: bool = True  # standardise each image inside the network

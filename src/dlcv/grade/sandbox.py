@@ -64,7 +64,7 @@ def bubblewrap() -> tuple[str, ...] | None:
     path = shutil.which("bwrap")
     if path is None:
         return None
-    newer = (path, "--unshare-user", "--disable-userns", "--size", str(SHARED))
+    newer = (path, "--unshare-user", "--disable-userns")
     for start in (newer, (path,)):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name).resolve()
@@ -147,11 +147,12 @@ def _wrapped(
     hidden: Sequence[Path],
     network: bool,
 ) -> list[str]:
-    """`command` behind bubblewrap, called as `start`, whose --size, if any, is that of the shared memory."""
-    flags = ["--tmpfs", "/dev/shm"]
-    before = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
+    """`command` behind bubblewrap, called as `start`."""
+    flags = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"]
     for device in sorted(Path("/dev").glob("nvidia*")):
-        before += ["--dev-bind-try", str(device), str(device)]
+        flags += ["--dev-bind-try", str(device), str(device)]
+    limit = ["--size", str(SHARED)] if "--disable-userns" in start else []  # versions that know one know both
+    flags += [*limit, "--tmpfs", "/dev/shm"]
     # Sockets of services, other people's files, the answers.
     places = {Path("/tmp"), Path("/run"), Path("/var/run"), Path.home(), *hidden}
     covered = [folder.resolve() for folder in sorted(places) if folder.is_dir() and folder.resolve() != Path("/")]
@@ -170,10 +171,7 @@ def _wrapped(
     for folder in covered:
         flags += ["--remount-ro", str(folder)]
     flags += ["--unshare-all", *(["--share-net"] if network else []), "--cap-drop", "ALL"]
-    path, *more = start
-    size = more.index("--size") if "--size" in more else len(more)
-    sized, rest = more[size : size + 2], more[:size] + more[size + 2 :]
-    return [path, *rest, *before, *sized, *flags, "--die-with-parent", "--chdir", str(cwd.resolve()), "--", *command]
+    return [*start, *flags, "--die-with-parent", "--chdir", str(cwd.resolve()), "--", *command]
 
 
 class _Streams:
