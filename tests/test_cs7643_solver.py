@@ -61,7 +61,7 @@ def test_learning_rates(data: dict[str, np.ndarray]) -> None:
         assert solver.steps_per_epoch == 6
         found = []
         for step in range(solver.epochs * 6):
-            solver._adjust_learning_rate(step)
+            solver._adjust_learning_rate(step / 6)
             found.append(solver.optimizer.param_groups[0]["lr"])
         return found
 
@@ -80,7 +80,48 @@ def test_validation_images_are_not_trained_on(data: dict[str, np.ndarray]) -> No
     for step in range(6):
         assert len(solver._batch(step)[0]) == 9
     everything = tiny(data, validation=0)
-    assert len(everything.train_images) == 60 and everything.evaluate()[0] == 0.0
+    assert len(everything.train_images) == 60 and everything._evaluate(0)[0] == 0.0
+
+
+def test_batches_are_the_images_of_their_labels(data: dict[str, np.ndarray]) -> None:
+    """Without augmentation the rows themselves; with it each image is its own, moved by up to 4 pixels or mirrored."""
+    plain, moved = tiny(data, augment=False, validation=0), tiny(data, augment=True, validation=0)
+    rows = torch.randperm(60, generator=torch.Generator().manual_seed(0))[:9]  # seed 0, epoch 0
+    images, labels = plain._batch(0)
+    assert torch.equal(images, plain._normalise(plain.train_images[rows])) and torch.equal(
+        labels, plain.train_labels[rows]
+    )
+    mirrored = 0
+    for image, row in zip(moved._batch(0)[0], rows, strict=True):
+        framed = torch.nn.functional.pad(moved.train_images[row], (4, 4, 4, 4))
+        found = [
+            flip
+            for flip in (False, True)
+            for down in range(9)
+            for right in range(9)
+            if torch.equal(
+                image,
+                moved._normalise((framed.flip(2) if flip else framed)[None, :, down : down + 32, right : right + 32])[
+                    0
+                ],
+            )
+        ]
+        assert found, "an image that is none of its source"
+        mirrored += all(found)
+    assert 0 < mirrored < 9
+
+
+def test_the_skeletons_names_work(data: dict[str, np.ndarray]) -> None:
+    a, b = tiny(data, learning_rate=0.05), tiny(data, learning_rate=0.05)
+    a.train()
+    for epoch in range(2):
+        b._train_step(epoch)
+        accuracy, matrix = b._evaluate(epoch)
+        assert 0 <= accuracy <= 1 and matrix.shape == (10, 10)
+    assert all(torch.equal(x, y) for x, y in zip(a.model.parameters(), b.model.parameters(), strict=True))
+    assert b._check_accuracy(torch.eye(4), torch.tensor([0, 1, 2, 0])).item() == 0.75
+    a._reset()
+    assert a.best_model is None and a.best_cm is None
 
 
 def test_every_image_comes_once_an_epoch(data: dict[str, np.ndarray]) -> None:
@@ -241,6 +282,8 @@ def test_bad_flags_are_told(arrays: Path, tmp_path: Path) -> None:
         (["twolayer", "--validation", 60], "--validation 60"),
         (["mymodel", "--momentum", 0], "--momentum 0"),
         (["resnet32_cb_focal", "--imbalance-factor", 0.5], "--imbalance-factor 0.5"),
+        (["resnet32_ce", "--beta", 0.999], "--beta and --gamma"),
+        (["resnet32_focal", "--label-smoothing", 0.1], "--label-smoothing"),
         (["resnet32_cb_focal", "--imbalance-factor", 500, "--validation", 6], "smaller --imbalance-factor"),
     ):
         assert_one_line(call("python3", SCRIPT, *words, "--data", arrays, "--out", tmp_path), 2, message)

@@ -85,7 +85,7 @@ def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
 
 def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
     script = REPO / "train" / "study_photos.py"
-    counts = {"eee7331": 6, "cs7643": 5, "choices": 7, "longtail": 12, "autoencoder": 5}
+    counts = {"eee7331": 6, "cs7643": 5, "choices": 9, "longtail": 12, "autoencoder": 5}
     for study, count in counts.items():
         listed = call("python3", script, study, "--runs", tmp_path, "--list").stdout
         assert f"0 of {count} runs are done" in listed and listed.count("left:") == count
@@ -93,6 +93,8 @@ def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
     result = call("python3", script, "choices", "--runs", tmp_path, *flags, "--imbalance-factor", 2)
     assert result.returncode == 0, result.stdout
     told = {path.parent.name: json.loads(path.read_text())["recipe"] for path in tmp_path.glob("*/model.json")}
-    assert told["cifar_choice_lr_0.05"]["learning_rate"] == 0.05 and told["cifar_choice_beta_0.99"]["beta"] == 0.99
-    assert "7 of 7 runs are done" in call("python3", script, "choices", "--runs", tmp_path, "--list").stdout
+    assert told["cifar_choice_ce_lr_0.05"]["learning_rate"] == 0.05
+    assert told["cifar_choice_cb_focal_beta_0.99"]["beta"] == 0.99
+    assert told["cifar_choice_cb_focal_lr_0.4"]["learning_rate"] == 0.4
+    assert "9 of 9 runs are done" in call("python3", script, "choices", "--runs", tmp_path, "--list").stdout
     assert_one_line(call("python3", script, "choices", "--jobs", 0), 2, "--jobs 0")

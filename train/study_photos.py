@@ -2,12 +2,13 @@
 
     python train/study_photos.py eee7331         # both networks, three seeds
     python train/study_photos.py cs7643          # the course's two networks, and our own with three seeds
-    python train/study_photos.py choices         # long tail, on validation images: cross entropy's learning rate, beta
+    python train/study_photos.py choices         # long tail, on validation images: learning rates, beta
     python train/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
     python train/study_photos.py autoencoder     # five seeds
     python train/study_photos.py longtail --list # says what is done, begun and left
 
-Stop it when you like, the next call goes on. Flags behind -- go to the training script.
+Stop it when you like, the next call goes on. Flags behind -- go to the training script. After `choices` the best values
+go into src/dlcv/cs7643/recipes.py by hand, then `python -m dlcv.cs7643.recipes`; then `longtail`.
 """
 
 import argparse
@@ -16,14 +17,13 @@ from pathlib import Path
 
 try:
     from dlcv import cli
+    from dlcv.cs7643.recipes import CHOICES
     from dlcv.study import Run, work
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 HERE = Path(__file__).resolve().parent
 LOSSES = ("ce", "cb_ce", "focal", "cb_focal")
-BETAS = ("0.9", "0.99", "0.999", "0.9999")
-RATES = ("0.05", "0.1", "0.2")
 
 
 def plan(study: str, runs: Path) -> list[Run]:
@@ -43,12 +43,10 @@ def plan(study: str, runs: Path) -> list[Run]:
         found = [Run(runs / f"cifar_{name}_seed0", script, (name,)) for name in ("twolayer", "vanilla_cnn")]
         return found + [Run(runs / f"cifar_mymodel_seed{s}", script, ("mymodel", "--seed", str(s))) for s in range(3)]
     if study == "choices":
-        found = [Run(runs / f"cifar_choice_lr_{x}", script, ("resnet32_ce", "--learning-rate", x)) for x in RATES]
-        return found + [Run(runs / f"cifar_choice_beta_{b}", script, ("resnet32_cb_focal", "--beta", b)) for b in BETAS]
+        return [Run(runs / name.replace("resnet32", "cifar_choice"), script, (name,)) for name in CHOICES]
     # What is compared is trained on all images of the long tail, and keeps the last epoch.
-    common = ("--validation", "0")
     return [
-        Run(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", *common, "--seed", str(seed)))
+        Run(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", "--seed", str(seed)))
         for seed in range(3)
         for loss in LOSSES
     ]

@@ -43,7 +43,7 @@ def main() -> None:
         raise cli.UsageError(f"{error}; try a smaller --imbalance-factor") from None
 
     def train_step(step: int, batch: None) -> dict[str, torch.Tensor]:
-        loss, accuracy = solver.train_step(step)
+        loss, accuracy = solver.update(step)
         return {"loss": loss, "accuracy": accuracy}
 
     def evaluate(done: int) -> dict[str, float]:
@@ -52,7 +52,7 @@ def main() -> None:
             torch.save({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, temporary)
         if not r.validation:
             return {}
-        accuracy, matrix = solver.evaluate()
+        accuracy, matrix = solver._evaluate(done // solver.steps_per_epoch - 1)
         return {"validation_accuracy": accuracy} | {f"validation_class_{c}": float(matrix[c, c]) for c in range(10)}
 
     run_steps(

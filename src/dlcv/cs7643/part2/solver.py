@@ -108,29 +108,40 @@ class Solver:
             nesterov=self.nesterov,
             weight_decay=self.reg,
         )
+        self._reset()
+
+    def _reset(self):
         self.best, self.best_cm, self.best_model = -1.0, None, None
 
     def train(self):
-        for step in range(self.epochs * self.steps_per_epoch):
-            self.train_step(step)
-            if (step + 1) % self.steps_per_epoch == 0:
-                acc, cm = self.evaluate()
-                if self.validation == 0 or acc > self.best:
-                    self.best, self.best_cm, self.best_model = acc, cm, copy.deepcopy(self.model)
+        for epoch in range(self.epochs):
+            self._train_step(epoch)
+            acc, cm = self._evaluate(epoch)
+            if self.validation == 0 or acc > self.best:
+                self.best, self.best_cm, self.best_model = acc, cm, copy.deepcopy(self.model)
         if self.save_best:
             folder = pathlib.Path(__file__).parent.resolve() / "checkpoints"
             folder.mkdir(exist_ok=True)
             torch.save(self.best_model.state_dict(), folder / f"{self.model_type.lower()}.pth")
 
-    def train_step(self, step):
-        """Step 0, 1, …: one update. Returns the loss and the share of the batch that was right, 0-d tensors."""
-        self._adjust_learning_rate(step)
+    def _train_step(self, epoch):
+        """Epoch 0, 1, …: all of its updates."""
+        for step in range(epoch * self.steps_per_epoch, (epoch + 1) * self.steps_per_epoch):
+            self.update(step)
+
+    def update(self, step):
+        """Step 0, 1, … of the whole training: returns the loss and the share of the batch that was right, 0-d."""
+        self._adjust_learning_rate(step / self.steps_per_epoch)
         self.model.train()
         data, target = self._batch(step)
         output, loss = self._compute_loss_update_params(data, target)
-        return loss.detach(), (output.argmax(1) == target).float().mean()
+        return loss.detach(), self._check_accuracy(output, target)
 
-    def evaluate(self):
+    def _check_accuracy(self, output, target):
+        """Share of the logits (N, C) whose largest is the target (N,): a 0-d tensor."""
+        return (output.argmax(1) == target).float().mean()
+
+    def _evaluate(self, epoch):
         """Accuracy on the validation images, and the confusion matrix (true, predicted), rows summing to 1."""
         self.model.eval()
         cm = torch.zeros(10, 10)
@@ -176,16 +187,19 @@ class Solver:
         moved = padded[torch.arange(n)[:, None, None], down[:, :, None], right[:, None, :]]
         return self._normalise(moved.permute(0, 3, 1, 2)), self.train_labels[rows].to(self.device)
 
-    def _adjust_learning_rate(self, step):
-        """steps: warm-up by epochs, then a tenth after epoch steps[0], a hundredth after steps[1]; or up and down."""
+    def _adjust_learning_rate(self, epoch):
+        """steps: warm-up by epochs, then a tenth after epoch steps[0], a hundredth after steps[1]; or up and down.
+
+        epoch: those that are done; 2.5 is in the middle of the third, which only up and down tells from its beginning.
+        """
         if self.schedule == "triangular":
-            progress = step / (self.epochs * self.steps_per_epoch)
+            progress = round(epoch * self.steps_per_epoch) / (self.epochs * self.steps_per_epoch)
             factor = min(0.2 + 0.8 * progress / 0.2, (1 - progress) / 0.8)
         else:
-            epoch = step // self.steps_per_epoch + 1
-            if epoch <= self.warmup:
-                factor = epoch / self.warmup
+            number = int(epoch) + 1
+            if number <= self.warmup:
+                factor = number / self.warmup
             else:
-                factor = 0.01 if epoch > self.steps[1] else 0.1 if epoch > self.steps[0] else 1.0
+                factor = 0.01 if number > self.steps[1] else 0.1 if number > self.steps[0] else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = self.lr * factor
