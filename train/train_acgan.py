@@ -18,7 +18,7 @@ try:
     from dlcv import cli, recipe, repro
     from dlcv.adversarial import Players, keep_last_snapshot
     from dlcv.checkpoint import current_commit, save_checkpoint
-    from dlcv.data import splits
+    from dlcv.data import augment, splits
     from dlcv.data.digits import read_folder, read_labels, split_folder
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
@@ -41,7 +41,8 @@ class Recipe:
     lr_d: float = 4e-4  # of the discriminator, Adam
     beta1: float = 0.0  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    class_weight: float = 0.2  # of the digit in the generator's loss; much of it costs variety
+    class_weight: float = 1.0  # of the digit in the generator's loss: docs/LOG.md
+    augment: bool = True  # the auxiliary classifier learns from turned, scaled and moved digits
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 1_500  # steps between snapshots and grids of samples
@@ -79,18 +80,20 @@ def main() -> None:
     def digits(rows: torch.Tensor) -> torch.Tensor:
         return (to_float(images[rows].to(device)) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
-    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]
 
     def batches(step: int) -> Batch:
-        """Digits with their labels; latents and labels of those to be generated."""
+        """Digits with their labels; latents and labels of those to be generated; the digits turned and moved."""
         generator = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
         z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
         wanted = torch.randint(0, 10, (r.batch_size,), generator=generator).to(device)
-        return digits(rows), labels[rows].to(device), z, wanted
+        real = digits(rows)
+        moved = augment.random_affine(real, generator) if r.augment else None
+        return real, labels[rows].to(device), z, wanted, moved
 
     def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
-        real, y, z, wanted = batch
+        real, y, z, wanted, moved = batch
         players.set_learning_rates(step)
 
         # 1. D: real up, fake down; the digits of real images alone, so that bad fakes do not mislead the classifier.
@@ -98,6 +101,8 @@ def main() -> None:
             fake = g(z, wanted).float()
             logits_real, digit_real = d(real)
             logits_fake, _ = d(fake.detach())
+            if moved is not None:
+                _, digit_real = d(moved)
         loss_class = F.cross_entropy(digit_real.float(), y)
         loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
         players.step_d(loss_d + loss_class)
