@@ -31,6 +31,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
+    coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam
@@ -66,7 +67,8 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma)).to(device)
+    g = g.to(memory_format=torch.channels_last)
     d = Discriminator(DiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.99)
     averaged = players.averaged

@@ -18,6 +18,8 @@ class SAGANGeneratorConfig:
     latent_dim: int = 100
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
+    norm: bool = True  # spectral norm in all but the last layer, as in the paper
+    coarse_chroma: bool = False  # colour at half the resolution, as in the JPEG files that the faces come from
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,17 @@ def _initialise(module: nn.Module) -> None:
         nn.init.orthogonal_(module.weight)
 
 
+def coarse_chroma(x: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) RGB with its brightness as it is and its colour at half the resolution, as JPEG (4:2:0) stores it.
+
+    Brightness is Y of ITU-R BT.601. Faces that were read from such files have no finer colour: a generator that paints
+    some is told by it. Values may leave [-1, 1] a little.
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # not in bfloat16's 8 bits
+    brightness = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
+    return brightness + F.interpolate(F.avg_pool2d(x - brightness, 2), scale_factor=2, mode="bilinear")
+
+
 class SAGANGenerator(nn.Module):
     """Latents to faces."""
 
@@ -79,12 +92,13 @@ class SAGANGenerator(nn.Module):
         for module in (*self.net, self.last):
             _initialise(module)
         for module in self.net:
-            if isinstance(module, nn.ConvTranspose2d):
+            if config.norm and isinstance(module, nn.ConvTranspose2d):
                 spectral_norm(module)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, Z) standard normal -> (B, 3, 64, 64) in [-1, 1]."""
-        return torch.tanh(self.last(self.net(z[:, :, None, None])))
+        """(B, Z) standard normal -> (B, 3, 64, 64) in [-1, 1], or about so with coarse chroma."""
+        x = torch.tanh(self.last(self.net(z[:, :, None, None])))
+        return coarse_chroma(x) if self.config.coarse_chroma else x
 
 
 class SAGANDiscriminator(nn.Module):
