@@ -41,6 +41,7 @@ class Recipe:
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
+    fine: int = 0  # channels of a layer at 64x64 in both networks, 0: none
     norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
@@ -76,9 +77,9 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma)
+    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma, r.fine)
     g = SAGANGenerator(config).to(device)
-    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last)).to(device)
+    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.9, average_buffers=False)  # buffers: settle
     averaged = players.averaged

@@ -20,6 +20,7 @@ class SAGANGeneratorConfig:
     attention: bool = True
     norm: bool = True  # spectral norm in all but the last layer, as in the paper
     coarse_chroma: bool = False  # colour at half the resolution, as in the JPEG files that the faces come from
+    fine: int = 0  # channels of a last hidden layer at 64x64; 0: none
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class SAGANDiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
     norm_last: bool = True  # spectral norm in the last layer too: without, the logits grow as they like
+    fine: int = 0  # channels of a first layer at 64x64; 0: none
 
 
 class SelfAttention(nn.Module):
@@ -87,8 +89,13 @@ class SAGANGenerator(nn.Module):
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
             if config.attention and outputs == 2 * w:
                 layers.append(SelfAttention(outputs))  # 16x16
+        if config.fine:
+            layers += [nn.ConvTranspose2d(w, config.fine, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(config.fine), nn.ReLU()]
         self.net = nn.Sequential(*layers)
-        self.last = nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1)
+        self.last: nn.Module = nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1)
+        if config.fine:
+            self.last = nn.Conv2d(config.fine, 3, 3, padding=1)
         for module in (*self.net, self.last):
             _initialise(module)
         for module in self.net:
@@ -111,7 +118,11 @@ class SAGANDiscriminator(nn.Module):
         self.config = config
         w = config.width
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
+        if config.fine:
+            convolution = nn.Conv2d(3, config.fine, 3, padding=1)
+            _initialise(convolution)
+            layers += [spectral_norm(convolution), nn.LeakyReLU(0.1)]
+        for inputs, outputs in pairwise((config.fine or 3, w, 2 * w, 4 * w, 8 * w)):
             convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)
             _initialise(convolution)
             layers += [spectral_norm(convolution), nn.LeakyReLU(0.1)]
