@@ -24,6 +24,7 @@ TEXTS = [
     ROOT / "docs" / "models" / "gan.md",
     ROOT / "docs" / "models" / "sagan.md",
 ]
+RENAMED = {"GAN, step 27,000": "GAN as it was trained, step 27,000: colour at full resolution"}
 HEADER = "| n against n real faces | FD-EffNetLite0 | kernel distance | precision | recall | reconstruction MSE |"
 
 
@@ -39,9 +40,8 @@ def score_table(scores: Path, against: str) -> str:
         error = f"{float(line['recon_mse']):.4f}" if line["recon_mse"] else ""
         numbers = f"{float(line['frechet']):.1f} | {float(line['kernel']):.4f} | {float(line['precision']):.2f}"
         counts = f"{line['n']} against {line['n_real']}"
-        rows.append(
-            f"| {purpose.removeprefix('table: ')} | {counts} | {numbers} | {float(line['recall']):.2f} | {error} |"
-        )
+        name = purpose.removeprefix("table: ")
+        rows.append(f"| {RENAMED.get(name, name)} | {counts} | {numbers} | {float(line['recall']):.2f} | {error} |")
     return "\n".join(rows)
 
 

@@ -10,7 +10,7 @@ try:
     import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_gan_curves, draw_text, save
+    from plotting import FIGURES, draw_faces, draw_gan_curves, draw_strips, draw_text, save
 
     from dlcv import cli, metrics
     from dlcv.checkpoint import load_model, read_checkpoint
@@ -47,7 +47,8 @@ def draw_interpolations(model: Generator, path: Path) -> None:
         shares = torch.linspace(0, 1, 9, dtype=torch.float64)[:, None]
         line = (torch.sin((1 - shares) * angle) * a + torch.sin(shares * angle) * b) / torch.sin(angle)
         rows.append(sample_images(model, line))
-    draw_faces(rows, path, strips=True)
+    draw_faces(rows, path)
+    draw_strips(rows, path)
 
 
 def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> None:
@@ -79,11 +80,11 @@ def main() -> None:
     args = parser.parse_args()
     if not args.log.exists():
         raise cli.UserError(f"{args.log} is not there: train first (python train/train_gan.py), or give --log")
-    recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
+    provenance = read_checkpoint(args.checkpoint)["provenance"]
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
-    discriminator = Discriminator(DiscriminatorConfig(recipe["width_d"]))
+    discriminator = Discriminator(DiscriminatorConfig(provenance["recipe"]["width_d"]))
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
-    draw_gan_curves(args.log, args.out / "gan_curves.png")
+    draw_gan_curves(args.log, args.out / "gan_curves.png", provenance["step"])
     samples = sample_images(model, noise(SEED, 32, model.config.latent_dim))
     save_image(args.out / "fig2_2.png", make_grid(samples, 8))  # as hw3_p2.sh writes it
     others = sample_images(lambda z: vae.sample(z) * 2 - 1, noise(SEED, 32, vae.config.latent_dim))

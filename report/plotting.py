@@ -9,6 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from dlcv import cli
 from dlcv.files import atomic_path
@@ -55,14 +56,8 @@ def draw_faces(
     *,
     row_titles: Sequence[str] = (),
     titles: Sequence[str] = (),
-    strips: bool = False,
 ) -> None:
-    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first.
-
-    `strips` also writes them without titles or gaps to <name>_strips.png: what the page's sliders move over.
-    """
-    if strips:
-        save_image(path.with_name(f"{path.stem}_strips.png"), make_grid(np.concatenate(rows), len(rows[0]), padding=0))
+    """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
     columns = max(len(row) for row in rows)
     figure, grid = plt.subplots(len(rows), columns, figsize=(columns * 1.05, len(rows) * 1.05), squeeze=False)
     for index, row in enumerate(rows):
@@ -79,9 +74,14 @@ def draw_faces(
     save(figure, path)
 
 
-def draw_gan_curves(log: Path, path: Path) -> None:
-    """Losses and the discriminator's accuracies of a GAN's log.jsonl, and their moving averages."""
-    lines = [line for line in read_log(log) if "loss_d" in line]
+def draw_strips(rows: Sequence[np.ndarray], path: Path) -> None:
+    """Rows of images (N, H, W, 3) uint8, bare, to <name>_strips.png: the page's sliders move over them."""
+    save_image(path.with_name(f"{path.stem}_strips.png"), make_grid(np.concatenate(rows), len(rows[0]), padding=0))
+
+
+def draw_gan_curves(log: Path, path: Path, last: int | None = None) -> None:
+    """Losses and the discriminator's accuracies of a GAN's log.jsonl up to step `last`, and their moving averages."""
+    lines = [line for line in read_log(log) if "loss_d" in line and (last is None or line["step"] <= last)]
     steps = [line["step"] for line in lines]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for axes, key, label in (
@@ -98,6 +98,7 @@ def draw_gan_curves(log: Path, path: Path) -> None:
     left.set(xlabel="step", ylabel="hinge loss")
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
+        axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
         axes.spines[["top", "right"]].set_visible(False)
     save(figure, path)

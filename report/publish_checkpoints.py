@@ -1,19 +1,22 @@
 """Copies models into checkpoints/ and writes MANIFEST: those that are named, or a study's of seed 0.
 
 python report/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
+python report/publish_checkpoints.py --coarse-chroma gan.pth=runs/gan_seed0/model.pth
 python report/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_mymodel_seed0/model.pth
 python report/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
 
 import argparse
+import dataclasses
 import hashlib
 from pathlib import Path
 
 try:
     from dlcv import cli
-    from dlcv.checkpoint import read_checkpoint, read_manifest
+    from dlcv.checkpoint import model_from, read_checkpoint, read_manifest, save_checkpoint
     from dlcv.cifar_models import load_cifar_model
     from dlcv.files import write_bytes, write_text
+    from dlcv.models.gan import Generator
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -26,6 +29,10 @@ def main() -> None:
     parser.add_argument("--study", type=Path, help="folder of a study")
     parser.add_argument("--mode", default="dann")
     parser.add_argument("--prefix", default="dann")
+    parser.add_argument(
+        "--coarse-chroma", action="store_true",
+        help="a GAN that was trained without gets its colour at half the resolution; its provenance tells",
+    )  # fmt: skip
     parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
     wrong = [words for words in args.named if "=" not in words]
@@ -45,8 +52,16 @@ def main() -> None:
             load_cifar_model(path)
         else:
             read_checkpoint(path)
-        content = path.read_bytes()
-        write_bytes(args.into / name, content)
+        if args.coarse_chroma:
+            trained = read_checkpoint(path)
+            model = model_from(Generator, trained, path)
+            model.config = dataclasses.replace(model.config, coarse_chroma=True)
+            save_checkpoint(
+                args.into / name, model, trained["provenance"] | {"coarse_chroma": "added after the training"}
+            )
+        else:
+            write_bytes(args.into / name, path.read_bytes())
+        content = (args.into / name).read_bytes()
         manifest[name] = hashlib.sha256(content).hexdigest()
     write_text(args.into / "MANIFEST", "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest.items())))
     print(f"{len(models)} published, {len(manifest)} in MANIFEST")

@@ -13,9 +13,11 @@ try:
     import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_text, save
+    from plotting import FIGURES, draw_faces, draw_strips, draw_text, save
     from sklearn.linear_model import LinearRegression
     from sklearn.manifold import TSNE
+    from sklearn.metrics import roc_auc_score
+    from sklearn.neighbors import NearestNeighbors
 
     from dlcv import cli
     from dlcv.checkpoint import load_model
@@ -28,7 +30,8 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-ATTRIBUTES = {"Male": "gender", "Smiling": "smile", "Blond_Hair": "blond hair"}
+ATTRIBUTES = {"Male": "gender (+ male)", "Smiling": "smile", "Blond_Hair": "blond hair"}
+NEIGHBOURS = 15  # points whose share with an attribute says how well it separates
 SHOWN = 10  # test faces in table 1_3
 STRENGTHS = np.linspace(-1.5, 1.5, 7)  # multiples of the difference between having an attribute and not
 
@@ -80,35 +83,54 @@ def draw_reconstructions(model: VAE, images: torch.Tensor, rows: np.ndarray, nam
     )
 
 
+def separation(points: np.ndarray, has: np.ndarray) -> float:
+    """How well an attribute separates: area under the ROC curve of its share among each point's nearest others."""
+    nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(points) - 1)).fit(points)
+    return float(roc_auc_score(has, has[nearest.kneighbors(return_distance=False)].mean(1)))
+
+
 def draw_tsne(z: torch.Tensor, attributes: np.ndarray, path: Path) -> None:
     points = TSNE(random_state=0, init="pca", perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z.numpy())
     figure, grid = plt.subplots(1, 3, figsize=(15, 4.8))
     for axes, name, has in zip(grid, ATTRIBUTES, attributes.T, strict=True):
         for mine, colour, label in ((~has, "tab:blue", f"not {name}"), (has, "tab:orange", name)):
-            axes.scatter(*points[mine].T, s=5, color=colour, alpha=0.7, linewidths=0, label=f"{label} ({mine.sum()})")
+            axes.scatter([], [], s=5, color=colour, label=f"{label} ({mine.sum()})")
+        # In the order of the faces, so that neither colour covers the other.
+        axes.scatter(*points.T, s=5, c=np.where(has, "tab:orange", "tab:blue"), alpha=0.7, linewidths=0)
         axes.legend(markerscale=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
-        axes.set(title=name, xticks=[], yticks=[])
-    figure.suptitle(f"t-SNE of the latents (posterior means) of {len(points)} test faces")
+        plane, whole = separation(points, has), separation(z.numpy(), has)
+        axes.set(
+            title=f"{name}: neighbours tell it by {plane:.2f} here, {whole:.2f} in the latents", xticks=[], yticks=[]
+        )
+    figure.suptitle(
+        f"t-SNE of the latents (posterior means) of {len(points)} test faces; numbers: area under the ROC curve of the "
+        f"{NEIGHBOURS} nearest others"
+    )
     save(figure, path)
 
 
-def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, path: Path) -> None:
-    """Two faces edited along each attribute's direction."""
-    rows, titles = [], []
+def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, faces: torch.Tensor, path: Path) -> None:
+    """Two faces as they are, then edited along each attribute's direction."""
+    rows, strips, titles = [], [], []
     for name, direction in zip(ATTRIBUTES.values(), directions, strict=True):
         for index in range(2):
             steps = torch.from_numpy(STRENGTHS[:, None] * direction).float()
-            rows.append(pictures(decode(model, z[index] + steps)))
+            edited = pictures(decode(model, z[index] + steps))
+            strips.append(edited)
+            rows.append(np.concatenate([pictures(faces[index : index + 1]), edited]))
             titles.append(name)
-    heads = [f"{value:+.1f}" if value else "0" for value in STRENGTHS]
-    draw_faces(rows, path, row_titles=titles, titles=heads, strips=True)
+    heads = ["test face", *(f"{value:+.1f}" if value else "0" for value in STRENGTHS)]
+    draw_faces(rows, path, row_titles=titles, titles=heads)
+    draw_strips(strips, path)
 
 
 def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
     """Straight lines between pairs of faces."""
     shares = torch.linspace(0, 1, 9)[:, None]
     pairs = zip(z[0::2], z[1::2], strict=True)
-    draw_faces([pictures(decode(model, (1 - shares) * a + shares * b)) for a, b in pairs], path, strips=True)
+    rows = [pictures(decode(model, (1 - shares) * a + shares * b)) for a, b in pairs]
+    draw_faces(rows, path)
+    draw_strips(rows, path)
 
 
 def main() -> None:
@@ -121,7 +143,9 @@ def main() -> None:
     if not args.log.exists():
         raise cli.UserError(f"{args.log} is not there: train first (python train/train_vae.py), or give --log")
     model = load_model(VAE, args.checkpoint)
-    draw_text([f"encoder: {model.encoder}", f"decoder: {model.decoder}"], args.out / "fig1_1.png")
+    lines = str(model).splitlines()
+    middle = next(row for row, line in enumerate(lines) if line.startswith("  (decoder)"))
+    draw_text(["\n".join(lines[:middle]), "\n".join(lines[middle:])], args.out / "fig1_1.png")
     draw_curves(args.log, args.out / "fig1_2.png")
 
     names, images = read_faces(args.data, "test")
@@ -138,7 +162,7 @@ def main() -> None:
     training, _ = hold_out(len(train_images))
     has = read_attributes(args.data, "train", [train_names[row] for row in training], list(ATTRIBUTES)).numpy()
     directions = LinearRegression().fit(has, encode(model, train_images[training]).numpy()).coef_.T
-    draw_directions(model, directions, z[order[1:3]], args.out / "vae_directions.png")
+    draw_directions(model, directions, z[order[1:3]], images[order[1:3]], args.out / "vae_directions.png")
     draw_interpolations(model, z[order[:8]], args.out / "vae_interpolations.png")
 
 
