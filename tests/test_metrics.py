@@ -1,7 +1,9 @@
 """dlcv.metrics against torch-fidelity on the same features, and at known limits."""
 
+import importlib
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -133,3 +135,90 @@ def test_a_folder_against_itself(tmp_path: Path) -> None:
         ([folder, "--reference", tmp_path], "no images"),
     ):
         assert_one_line(call(*command, *words), 1, message)
+
+
+@pytest.fixture
+def evaluate_images(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """inference/evaluate_images.py as a module whose networks are small stand-ins."""
+    monkeypatch.syspath_prepend(str(REPO / "inference"))
+    module = importlib.import_module("evaluate_images")
+
+    def means(images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean((2, 3))  # (B, 3)
+
+    def classes(images: torch.Tensor) -> torch.Tensor:
+        return (images.float().mean((2, 3)) / 20).softmax(1)
+
+    monkeypatch.setattr(module.metrics, "inception", lambda: means)
+    monkeypatch.setattr(module.metrics, "inception_classifier", lambda: classes)
+    return module
+
+
+def run_main(module: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
+    monkeypatch.setattr("sys.argv", ["evaluate_images.py", *map(str, words)])
+    module.main()
+
+
+@pytest.fixture
+def two_folders(tmp_path: Path) -> tuple[Path, Path]:
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder, names in zip(folders, (list_images(SAMPLES)[:14], list_images(SAMPLES)[20:40]), strict=True):
+        folder.mkdir()
+        for name in names:
+            shutil.copy(SAMPLES / name, folder)
+    return folders
+
+
+def test_official_names_are_the_official_networks_numbers(
+    evaluate_images: ModuleType, two_folders: tuple[Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """FID and IS are the arithmetic on what the two networks say of the folders' images, and go into the csv."""
+    a, b = two_folders
+    run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c", "--csv", tmp_path / "s.csv")
+    first, second, third = capsys.readouterr().out.splitlines()
+    means = [read_images(f, list_images(f), 64).double().mean((2, 3)).numpy() for f in (a, b)]
+    assert float(first.removeprefix("FID: ")) == pytest.approx(metrics.frechet_distance(*means), rel=1e-3)
+    score = metrics.inception_score(torch.from_numpy(means[0] / 20).softmax(1).numpy())
+    assert second == f"IS: {score[0]:.3f} ± {score[1]:.3f} (10 parts)"
+    assert "14 images against 20" in third and "bilinear to 299" in third and "6726825d" in third
+    line = (tmp_path / "s.csv").read_text().splitlines()[1]
+    assert ",a,14,20,FID," in line and ",IS," in line
+
+
+def test_each_official_network_is_used_by_itself(
+    evaluate_images: ModuleType, two_folders: tuple[Path, Path], tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def absent() -> metrics.Features:
+        raise metrics.Unavailable("IS needs weights")
+
+    monkeypatch.setattr(evaluate_images.metrics, "inception_classifier", absent)
+    a, b = two_folders
+    run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c")
+    told = capsys.readouterr().out
+    assert "IS needs weights" in told and "\nFID: " in told and "\nIS-EffNetLite0: " in told and "\nIS: " not in told
+
+    def damaged() -> metrics.Features:
+        raise UserError("x.pth is not the official file")
+
+    monkeypatch.setattr(evaluate_images.metrics, "inception", damaged)
+    with pytest.raises(UserError, match="not the official file"):
+        run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c")
+
+
+def test_a_damaged_or_unwritable_cache_costs_time_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8)
+
+    def means(batch: torch.Tensor) -> torch.Tensor:
+        return batch.float().mean((2, 3))
+
+    wanted = metrics.kept_features("means", means, images, tmp_path)
+    (kept,) = tmp_path.glob("means-*.npy")
+    for damage in (b"", b"not numpy", kept.read_bytes()[:-20]):
+        kept.write_bytes(damage)
+        assert np.array_equal(metrics.kept_features("means", means, images, tmp_path), wanted)
+        assert np.array_equal(np.load(kept), wanted)
+    (tmp_path / "file").write_text("")
+    assert np.array_equal(metrics.kept_features("means", means, images, tmp_path / "file" / "cache"), wanted)
+    assert "features are not kept" in capsys.readouterr().err

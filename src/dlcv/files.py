@@ -71,6 +71,9 @@ def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """
     for name in list(contents)[:1]:
         check_writable(folder / name)
+    for name in contents:  # before any is renamed: a folder that is half old and half new is nobody's
+        if (folder / name).is_dir():
+            raise UserError(f"{folder / name} is a directory; move it away, or give another folder")
     temporaries = {name: folder / f".{name}.{os.getpid()}" for name in contents}
     try:
         for name, content in contents.items():

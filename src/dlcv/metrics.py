@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import pickle
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -22,6 +23,11 @@ from dlcv.cli import UserError
 from dlcv.files import atomic_path
 
 Features = Callable[[torch.Tensor], torch.Tensor]  # uint8 (B, 3, H, W) -> float32 (B, D)
+
+
+class Unavailable(UserError):
+    """Weights that are not here and cannot be fetched."""
+
 
 INCEPTION_URL = (
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth"
@@ -63,8 +69,8 @@ def official_weights_are_here() -> bool:
 def inception() -> Features:
     """2,048 features of pytorch-fid's Inception (299x299 bilinear): what FID means.
 
-    The weights are fetched once, into torch.hub's folder. Raises UserError when they cannot be had or are not the
-    official ones (SHA-256).
+    The weights are fetched once, into torch.hub's folder. Raises Unavailable when they cannot be had, another UserError
+    when those that are there are not the official ones (SHA-256).
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
     if not path.is_file():
@@ -79,7 +85,7 @@ def inception() -> Features:
                         file.write(block)
                 verify(temporary)
         except (urllib.error.URLError, TimeoutError) as error:
-            raise UserError(
+            raise Unavailable(
                 f"FID needs the official Inception weights, and {INCEPTION_URL} cannot be had ({error}); "
                 "use --features efficientnet, or put the file there: " + str(path)
             ) from None
@@ -95,7 +101,7 @@ def inception_classifier() -> Features:
     in the course's common script.
 
     Its weights are fetched once, into torch.hub's folder, and verified (its name holds the start of its SHA-256).
-    Raises UserError when they cannot be had or are not the official ones.
+    Raises Unavailable when they cannot be had, another UserError when those that are there are not the official ones.
     """
     from torchvision.models import Inception_V3_Weights, inception_v3
 
@@ -106,7 +112,7 @@ def inception_classifier() -> Features:
             raise UserError(f"{path} is not the official file (its SHA-256 differs); remove it and try again")
         state = Inception_V3_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
     except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:  # URLError is an OSError
-        raise UserError(f"IS needs torchvision's Inception weights, and {url} cannot be had ({error})") from None
+        raise Unavailable(f"IS needs torchvision's Inception weights, and {url} cannot be had ({error})") from None
     network = inception_v3(weights=None, init_weights=False, transform_input=False)
     network.load_state_dict(state)
     network.eval()
@@ -135,12 +141,25 @@ def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progr
 
 
 def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Path) -> np.ndarray:
-    """`extract`, once for the same pixels: kept in `cache` under `kind` and the pixels' SHA-256."""
+    """`extract`, once for the same pixels: kept in `cache` under `kind` and the pixels' SHA-256.
+
+    What cannot be read is computed anew; a cache that cannot be written is told of on stderr, and does no harm. (The
+    networks need no place in the name: each kind has one, of a pinned package or a verified file.)
+    """
     kept = cache / f"{kind}-{hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}.npy"
-    if not kept.exists():
+    try:
+        found = np.load(kept, allow_pickle=False)
+        if found.ndim == 2 and len(found) == len(images):
+            return found
+    except (OSError, ValueError, EOFError):
+        pass
+    found = extract(features, images, progress=True)
+    try:
         with atomic_path(kept) as temporary:
-            np.save(temporary, extract(features, images, progress=True))
-    return np.load(kept)
+            np.save(temporary, found)
+    except UserError as error:
+        print(f"features are not kept: {error}", file=sys.stderr)
+    return found
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
