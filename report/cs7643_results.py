@@ -1,7 +1,7 @@
 """CS7643 assignment 2, part 2: the course's networks and our own; losses for the long-tailed CIFAR-10.
 
     python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
-    python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_longtail.png
+    python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_*.png
 
 Runs: those of train/study_photos.py cs7643, choices and longtail.
 """
@@ -23,6 +23,7 @@ try:
 
     from dlcv import cli
     from dlcv.files import write_text
+    from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -35,6 +36,8 @@ LOSSES = {
     "cb_focal": "class-balanced focal loss",
 }
 PARTS = (slice(5), slice(5, 10))  # the larger and the smaller half of the classes
+PAPERS_GAIN = 4.2  # points, class-balanced focal loss over cross entropy: Cui et al. 2019, table 2, 200 epochs
+SEEDS = 3  # of each loss, before the long tail counts as done
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
@@ -94,6 +97,27 @@ def long_tail_table(found: list[dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
+def class_table(found: list[dict[str, Any]]) -> str:
+    """Test accuracy of each class on the long tail, mean over the seeds; beside it its training images."""
+    present = [loss for loss in LOSSES if seeds_of(loss, found)]
+    rows = ["| class | training images | " + " | ".join(LOSSES[loss] for loss in present) + " |"]
+    rows.append("|" + "---|" * (2 + len(present)))
+    for c, name in enumerate(CLASSES):
+        runs = [list(seeds_of(loss, found).values()) for loss in present]
+        cells = [f"{100 * np.mean([line['each'][c] for line in mine]):.1f}" for mine in runs]
+        count = f"{runs[0][0]['told']['data']['training'][c]:,}" if runs else ""
+        rows.append(f"| {name} | {count} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def pair_table(found: list[dict[str, Any]]) -> str:
+    """Class-balanced focal loss minus cross entropy, seed by seed, beside the paper's gain at 200 epochs."""
+    a, b = seeds_of("cb_focal", found), seeds_of("ce", found)
+    rows = ["| class-balanced focal loss minus cross entropy | points |", "|---|---|"]
+    rows += [f"| seed {s} | {100 * (a[s]['accuracy'] - b[s]['accuracy']):+.1f} |" for s in sorted(a.keys() & b.keys())]
+    return "\n".join([*rows, f"| the paper, 200 epochs | +{PAPERS_GAIN} |"])
+
+
 def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Seed → the run of the long-tailed study with that loss."""
     mine = [line for line in found if line["run"].startswith(f"cifar_longtail_{loss}_seed")]
@@ -101,14 +125,48 @@ def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]
 
 
 def choice_table(runs: Path) -> str:
-    """What was chosen on validation images, one seed: the learning rate of cross entropy, the beta of the weights."""
-    rows = ["| chosen on validation images (n = 1) | best epoch's validation accuracy, % |", "|---|---|"]
-    for path in sorted(runs.glob("cifar_choice_*/model.json")):
-        told = json.loads(path.read_text(encoding="utf-8"))
-        kind, value = path.parent.name.removeprefix("cifar_choice_").split("_")
-        title = {"lr": "cross entropy, learning rate", "beta": "class-balanced focal loss, beta"}[kind]
-        rows.append(f"| {title} {value} | {100 * told['metrics']['validation_accuracy']:.1f} |")
+    """What was chosen on validation images, one seed, after the last epoch: learning rates, beta of the weights."""
+    lines = []
+    for path in runs.glob("cifar_choice_*/model.json"):
+        recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
+        last = next(line for line in reversed(read_log(path.parent / "log.jsonl")) if "validation_accuracy" in line)
+        large, small = (np.mean([last[f"validation_class_{c}"] for c in range(10)][part]) for part in PARTS)
+        loss = LOSSES["ce"] if recipe["loss_type"] == "CE" else LOSSES["cb_focal"]
+        values = (last["validation_accuracy"], large, small)
+        lines.append((recipe["loss_type"], recipe["learning_rate"], recipe["beta"], loss, recipe["validation"], values))
+    counts = ", ".join(f"{n:,}" for n in sorted({line[4] for line in lines})) or "no"
+    rows = [f"| loss (n = 1, {counts} validation images) | learning rate | beta | validation accuracy, % "]
+    rows[0] += "| five largest classes, % | five smallest, % |"
+    rows.append("|---|---|---|---|---|---|")
+    for kind, rate, beta, loss, count, values in sorted(lines):
+        error = 100 * (values[0] * (1 - values[0]) / count) ** 0.5
+        accuracy, large, small = (f"{100 * value:.1f}" for value in values)
+        weight = beta if kind == "Focal" else ""
+        rows.append(f"| {loss} | {rate} | {weight} | {accuracy} ± {error:.1f} | {large} | {small} |")
     return "\n".join(rows)
+
+
+def draw_curves(runs: list[Path], path: Path) -> None:
+    """Accuracy by epoch of the three networks' seed 0: on batches while learning, and on validation images."""
+    shown = [run for name in NETWORKS for run in runs if run.name == f"cifar_{name}_seed0"]
+    figure, grid = plt.subplots(1, len(shown), figsize=(4 * len(shown), 3.4), squeeze=False)
+    for axes, run in zip(grid[0], shown, strict=True):
+        lines = read_log(run / "log.jsonl")
+        scored = [line for line in lines if "validation_accuracy" in line]
+        epoch = scored[0]["step"]  # steps
+        learning = [line for line in lines if "accuracy" in line]
+        axes.plot(
+            [x["step"] / epoch for x in learning], [100 * x["accuracy"] for x in learning], label="while learning"
+        )
+        axes.plot(
+            [x["step"] / epoch for x in scored], [100 * x["validation_accuracy"] for x in scored], label="validation"
+        )
+        axes.set(title=NETWORKS[run.name.removeprefix("cifar_").removesuffix("_seed0")], xlabel="epoch")
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel("accuracy, %")
+    grid[0, 0].legend(frameon=False)
+    figure.tight_layout()
+    save(figure, path)
 
 
 def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
@@ -149,10 +207,14 @@ def main() -> None:
     written = {
         "cs7643 networks": network_table(found),
         "cs7643 long tail": long_tail_table(found),
+        "cs7643 long tail by class": class_table(found),
+        "cs7643 long tail gain": pair_table(found),
         "cs7643 choices": choice_table(args.runs),
     }
     fill([DOCS / "models" / "cs7643.md"], written)
-    if seeds_of("ce", found):
+    if any(run.name == f"cifar_{name}_seed0" for run in runs for name in NETWORKS):
+        draw_curves(runs, args.out / "cs7643_curves.png")
+    if all(len(seeds_of(loss, found)) >= SEEDS for loss in LOSSES):  # the write-up is built once this figure is there
         draw_classes(found, args.out / "cs7643_longtail.png")
     print("\n\n".join(written.values()))
 

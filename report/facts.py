@@ -103,7 +103,7 @@ class Facts:
 
     def _table(self, text: str, name: str) -> list[list[str]]:
         content = (ROOT / "docs" / "models" / f"{text}.md").read_text(encoding="utf-8")
-        found = re.search(rf"(?s)<!-- {re.escape(name)}[^>]*-->\n(.*?)<!-- end -->", content)
+        found = re.search(rf"(?s)<!-- {re.escape(name)}:[^>]*-->\n(.*?)<!-- end -->", content)
         lines = [line for line in (found[1].splitlines() if found else []) if line.startswith("|")]
         if len(lines) < 3:
             raise cli.UserError(f"docs/models/{text}.md holds no table '{name}': a program in report/ writes it")

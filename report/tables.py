@@ -12,5 +12,5 @@ def fill(texts: Iterable[Path], tables: Mapping[str, str]) -> None:
     for path in texts:
         text = path.read_text(encoding="utf-8")
         for name, table in tables.items():
-            text = re.sub(rf"(?s)(<!-- {name}[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text)
+            text = re.sub(rf"(?s)(<!-- {re.escape(name)}:[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text)
         write_text(path, text)

@@ -18,8 +18,8 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = load_report_script("cs7643_results", monkeypatch)
     module.DOCS = tmp_path
     (tmp_path / "models").mkdir()
-    names = ("cs7643 networks", "cs7643 long tail", "cs7643 choices")
-    (tmp_path / "models" / "cs7643.md").write_text("".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names))
+    names = ("networks", "long tail", "long tail by class", "long tail gain", "choices")
+    (tmp_path / "models" / "cs7643.md").write_text("".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names))
     return module
 
 
@@ -27,9 +27,15 @@ def write_run(root: Path, name: str, right: list[int], **recipe: object) -> None
     """A run whose network gets the first right[c] of ten test images of class c right."""
     run = root / "runs" / name
     run.mkdir(parents=True)
-    told = {"recipe": {"seed": 0, "epochs": 3, "beta": 0.0} | recipe, "commit": "c", "epoch": 3, "parameters": 1234}
+    common = {"seed": 0, "epochs": 3, "beta": 0.0, "loss_type": "CE", "learning_rate": 0.1, "validation": 100}
+    told = {"recipe": common | recipe, "commit": "c", "epoch": 3, "parameters": 1234}
     told |= {"metrics": {}, "data": {"training": [10 - c for c in range(10)]}}
     (run / "model.json").write_text(json.dumps(told))
+    log = [{"step": 1, "accuracy": 0.1, "loss": 2.0}]
+    for step, share in ((2, 0.9), (4, 1.0)):  # validation accuracies at the end of two epochs: the last one counts
+        each = {f"validation_class_{c}": share * n / 10 for c, n in enumerate(right)}
+        log.append({"step": step, "validation_accuracy": share * sum(right) / 100} | each)
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
     labels = np.repeat(np.arange(10), 10)
     predictions = np.concatenate([[c] * n + [(c + 1) % 10] * (10 - n) for c, n in enumerate(right)])
     (root / "kept").mkdir(exist_ok=True)
@@ -43,9 +49,8 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
         right = [8] * 5 + [2 + bonus] * 5
         write_run(tmp_path, f"cifar_longtail_cb_focal_seed{seed}", right, seed=seed, beta=0.9999)
     write_run(tmp_path, "cifar_mymodel_seed0_quick", [1] * 10)  # is not one of them
-    write_run(tmp_path, "cifar_choice_beta_0.9", [5] * 10)
-    path = tmp_path / "runs" / "cifar_choice_beta_0.9" / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"metrics": {"validation_accuracy": 0.5}}))
+    write_run(tmp_path, "cifar_choice_cb_focal_beta_0.9", [8] * 5 + [2] * 5, loss_type="Focal", beta=0.9)
+    write_run(tmp_path, "cifar_choice_ce_lr_0.2", [6] * 10, learning_rate=0.2)
     words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept", "--out", tmp_path / "figures"]
     monkeypatch.setattr("sys.argv", ["cs7643_results.py", *map(str, words)])
     script.main()
@@ -55,10 +60,20 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
     # Class-balanced: 55 and 65 %, 5 and 15 points above cross entropy, all of it in the smaller classes.
     gained = "60.0 ± 7.1 (n = 2) | +10.0 ± 7.1 (n = 2) | 80.0 ± 0.0 (n = 2) | 40.0 ± 14.1 (n = 2)"
     assert f"| class-balanced focal loss | {gained} |" in text
-    assert "| class-balanced focal loss, beta 0.9 | 50.0 |" in text
+    assert "| class-balanced focal loss | 0.1 | 0.9 | 50.0 ± 5.0 | 80.0 | 20.0 |" in text
+    assert "| cross entropy | 0.2 |  | 60.0 ± 4.9 | 60.0 | 60.0 |" in text
+    assert "| seed 0 | +5.0 |\n| seed 1 | +15.0 |\n| the paper, 200 epochs | +4.2 |" in text
+    assert "| plane | 10 | 80.0 | 80.0 |" in text and "| truck | 1 | 20.0 | 40.0 |" in text
     with (tmp_path / "results" / "cs7643_runs.csv").open(newline="") as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
     assert len(rows) == 5 and rows["cifar_longtail_ce_seed1"]["truck"] == "0.2000"
+    assert (tmp_path / "figures" / "cs7643_curves.png").stat().st_size > 5_000
+    assert not (tmp_path / "figures" / "cs7643_longtail.png").exists()  # what says that the study is whole
+    for seed in range(3):
+        for loss in script.LOSSES:
+            if not (tmp_path / "runs" / f"cifar_longtail_{loss}_seed{seed}").exists():
+                write_run(tmp_path, f"cifar_longtail_{loss}_seed{seed}", [5] * 10, seed=seed)
+    script.main()
     assert (tmp_path / "figures" / "cs7643_longtail.png").stat().st_size > 5_000
 
 
