@@ -24,6 +24,11 @@ class Facts:
     def provenance(self, checkpoint: str) -> dict[str, Any]:
         return read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["provenance"]
 
+    def epochs(self, checkpoint: str) -> str:
+        """Passes over its training images: steps times batch size by their number."""
+        told = self.provenance(checkpoint)
+        return f"{told['step'] * told['recipe']['batch_size'] / told['data']['training']:.0f}"
+
     def origins(self, *checkpoints: str) -> str:
         """The commits by which these were trained."""
         return ", ".join(f"{name} {self.provenance(name)['commit']}" for name in checkpoints)
