@@ -98,11 +98,14 @@ class Facts:
         """CS7643's theory questions, computed: A as rows of names, (x, W, b, h(x)) at the three points, the kinks."""
         names = [[f"w_({i},{j})" for j in range(3)] for i in range(3)]
         matrix = theory.convolution_matrix(names, (3, 3), stride=4, padding=2, zero="0")
-        lines = [(x, *theory.local_line(Fraction(x))) for x in (2, -1, 1)]
+        lines = [(x, *theory.local_line(x)) for x in (Fraction(2), Fraction(-1), Fraction(1))]
         return {
             "matrix": "; ".join(", ".join(row) for row in matrix),
             "size": f"{len(matrix)} x {len(matrix[0])}",
-            "lines": [(x, slope, intercept, slope * x + intercept) for x, slope, intercept in lines],
+            "lines": [
+                (x, slope, intercept, slope * x + intercept, *(_worked(part, x) for part in theory.layers(x)))
+                for x, slope, intercept in lines
+            ],
             "kinks": ' " and " '.join(str(x) for x in theory.kinks()),
         }
 
@@ -118,6 +121,18 @@ class Facts:
     def _rows(self, name: str) -> list[dict[str, str]]:
         with (ROOT / "docs" / "results" / name).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
+
+
+def _worked(lines: list[theory.Line], x: Fraction) -> list[str]:
+    """What goes into a layer's ReLUs around x, and whether they pass it on, in Typst's mathematics."""
+
+    def term(line: theory.Line) -> str:
+        slope, intercept = line
+        parts = [f"{slope} x".removeprefix("1 ") if slope else "", str(intercept) if intercept or not slope else ""]
+        return " + ".join(part for part in parts if part)
+
+    passed = {True: "> 0", False: "<= 0"}
+    return [f"{term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
 
 
 def _markup(cell: str) -> str:

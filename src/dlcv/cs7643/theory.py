@@ -40,16 +40,20 @@ def convolution_matrix(
     return matrix
 
 
-def _value(line: Line, x: Fraction) -> Fraction:
+def value(line: Line, x: Fraction) -> Fraction:
     return line[0] * x + line[1]
 
 
-def _layers(x: Fraction) -> tuple[list[Line], list[Line]]:
+def active(line: Line, x: Fraction) -> bool:
+    """Whether a ReLU passes the line on around x (at a kink: to its right)."""
+    return value(line, x) > 0 or (value(line, x) == 0 and line[0] > 0)
+
+
+def layers(x: Fraction) -> tuple[list[Line], list[Line]]:
     """What goes into the ReLUs of both layers, as the lines that hold around x (at a kink: to its right)."""
 
     def relu(line: Line) -> Line:
-        value = _value(line, x)
-        return line if value > 0 or (value == 0 and line[0] > 0) else (Fraction(0), Fraction(0))
+        return line if active(line, x) else (Fraction(0), Fraction(0))
 
     first = list(zip(W1, B1, strict=True))
     hidden = [relu(line) for line in first]
@@ -63,9 +67,8 @@ def _layers(x: Fraction) -> tuple[list[Line], list[Line]]:
 
 def local_line(x: Fraction) -> Line:
     """Slope W and intercept b of h around x (at a kink: to its right): h(t) = W t + b."""
-    _, second = _layers(x)
-    active = [line for line in second if _value(line, x) > 0 or (_value(line, x) == 0 and line[0] > 0)]
-    return sum((line[0] for line in active), Fraction(0)), sum((line[1] for line in active), B3)
+    passed = [line for line in layers(x)[1] if active(line, x)]
+    return sum((line[0] for line in passed), Fraction(0)), sum((line[1] for line in passed), B3)
 
 
 def kinks() -> list[Fraction]:
@@ -74,7 +77,7 @@ def kinks() -> list[Fraction]:
     inner = [edges[0] - 1, *((a + b) / 2 for a, b in pairwise(edges)), edges[-1] + 1]
     candidates = set(edges)
     for x, low, high in zip(inner, [None, *edges], [*edges, None], strict=True):
-        for slope, intercept in _layers(x)[1]:  # between the edges the second layer's inputs are lines
+        for slope, intercept in layers(x)[1]:  # between the edges the second layer's inputs are lines
             zero = -intercept / slope if slope else None
             if zero is not None and (low is None or zero > low) and (high is None or zero < high):
                 candidates.add(zero)
