@@ -52,9 +52,9 @@ def layer_table(model: CifarCNN) -> str:
     rows = [
         "| layer | filters / window / stride / padding | feature map | weights with bias | neurons |",
         "|---|---|---|---|---|",
-        "| input | | 32 x 32 x 3 | | 3,072 |",
+        "| input | | 32 x 32 x 3 | | – |",
     ]
-    x, stage, total, neurons = torch.zeros(1, 3, 32, 32), 1, 0, 3072
+    x, stage, total, neurons = torch.zeros(1, 3, 32, 32), 1, 0, 0
     for layer in model.net:
         x = layer(x)
         count = sum(p.numel() for p in layer.parameters())

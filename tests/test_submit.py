@@ -77,7 +77,7 @@ def root(repo_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("mymodel", models.MyModel()),
     ):
         torch.save(model.state_dict(), folder / f"{name}.pth")
-    for name in ("sagan.pth", "acgan.pth", "autoencoder.pth"):
+    for name in ("sagan.pth", "acgan.pth", "autoencoder.pth", "autoencoder_below.pth"):
         if not (repo_copy / "checkpoints" / name).exists():
             (repo_copy / "checkpoints" / name).write_bytes(b"weights")
     for kind in submit.TUD_FIGURES:
@@ -130,13 +130,22 @@ def test_dlcv_repositories_run_alone(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "hw2-r01" / "hw2_bonus.sh").stat().st_mode & 0o100
 
 
-def test_other_submissions(root: Path, tmp_path: Path) -> None:
+def test_other_submissions(root: Path, tmp_path: Path, arrays: Path) -> None:
     file, names = unpack("tud", tmp_path / "tud", "Ada King Lovelace")
     assert file == "ada-king-lovelace-homework-03.zip"
-    assert {"calculations.pdf", "model/autoencoder.pth", "figures/autoencoder_grid.png"} <= set(names)
-    script = tmp_path / "tud" / "code" / "train" / "train_autoencoder.py"
-    result = call("python3", script, "--help", env={"PYTHONPATH": str(tmp_path / "tud" / "code" / "src")})
+    assert {"calculations.pdf", "model/autoencoder.pth", "model/autoencoder_below.pth", "README.txt"} <= set(names)
+    assert {"figures/autoencoder_grid.png", "figures/autoencoder_latents.html", "code/get_dataset.sh"} <= set(names)
+    code = tmp_path / "tud" / "code"  # what is handed in trains and draws by itself
+    alone = {"cwd": code, "env": {"PYTHONPATH": "src"}}
+    steps = ["--steps", 2, "--batch-size", 8, "--data", arrays, "--out", "runs/autoencoder_seed0"]
+    result = call("python3", "train/train_autoencoder.py", *steps, **alone)
     assert result.returncode == 0, result.stderr
+    words = ["--checkpoint", "runs/autoencoder_seed0/model.pth", "--data", arrays]
+    result = call("python3", "report/autoencoder_figures.py", *words, **alone)
+    assert result.returncode == 0, result.stderr
+    assert (code / "report" / "figures" / "autoencoder_grid.png").stat().st_size > 5_000
+    result = call("bash", "get_dataset.sh", "--help", **alone)
+    assert result.returncode == 0 and "fashion_mnist" in result.stdout, result.stderr
     assert submit.build("eee7331", "", "r01") == ("eee7331.pdf", b"%PDF-1.7 eee7331.pdf")
     assert submit.build("cs7643-part2", "", "r01") == submit.build("cs7643-part2", "", "r01")  # the same bytes
 

@@ -25,6 +25,16 @@ PAIRS = {
     "dlcv2020": ("usps_mnistm", "mnistm_svhn", "svhn_usps"),
     "dlcv2021": ("mnistm_usps", "svhn_mnistm", "usps_svhn"),
 }
+TUD_README = """calculations.pdf  sizes, parameters, results
+figures/          all figures; autoencoder_latents.html turns in a browser
+model/            autoencoder_below.pth: the first weights whose loss over the training set was below 0.03
+                  autoencoder.pth: those at the end of the training
+code/             training and figures; Python 3.11, pip install -r requirements.txt, then in code/:
+
+  bash get_dataset.sh --only fashion_mnist
+  PYTHONPATH=src python train/train_autoencoder.py
+  PYTHONPATH=src python report/autoencoder_figures.py --checkpoint ../model/autoencoder.pth
+"""
 TUD_FIGURES = ("latents", "grid", "reconstructions")
 # What the course's tests and its configuration files name (CS7643), whatever else lies beside it.
 REQUIRED = {
@@ -169,13 +179,15 @@ def collect_part2() -> Collection:
 def collect_tud() -> Collection:
     found = Collection()
     found.add("calculations.pdf", "tud.pdf", "make report")
-    scripts = ["train/train_autoencoder.py", "report/autoencoder_figures.py"]
+    scripts = ["train/train_autoencoder.py", "report/autoencoder_figures.py", "src/dlcv/data/get.py"]
     for path in reached(scripts):
         found.add(f"code/{path.as_posix()}", path)
-    for name in ("requirements.txt", "report/latents.html"):
+    for name in ("requirements.txt", "get_dataset.sh", "report/latents.html"):
         found.add(f"code/{name}", name)
-    found.add("model/autoencoder.pth", "checkpoints/autoencoder.pth", "its training has to be published")
-    figures = sorted((ROOT / "report" / "figures").glob("autoencoder_*.png"))
+    for name in ("autoencoder.pth", "autoencoder_below.pth"):
+        found.add(f"model/{name}", f"checkpoints/{name}", "its training has to be published")
+    found.made["README.txt"] = TUD_README.encode()
+    figures = sorted((ROOT / "report" / "figures").glob("autoencoder_*.*"))
     for path in figures:
         found.add(f"figures/{path.name}", path.relative_to(ROOT))
     for kind in TUD_FIGURES:
