@@ -106,8 +106,10 @@ def scores(result: Path) -> tuple[np.ndarray, np.ndarray]:
 def final_table(runs: list[Path], kept: Path) -> str:
     """Mean ± std over the seeds; every run also goes to docs/results/cifar_cnn_runs.csv."""
     lines: list[dict[str, object]] = []
-    header = f"| | weights with bias | accuracy on {TRAIN_IMAGES:,} training images, % | test accuracy, % |"
-    rows = [header, "|---|---|---|---|"]
+    header = (
+        f"| | weights with bias | accuracy on {TRAIN_IMAGES:,} training images, % | test accuracy, % | gap, points |"
+    )
+    rows = [header, "|---|---|---|---|---|"]
     for kind, name in NAMES.items():
         found = []
         for run in (run for run in runs if f"_{kind}_" in run.name):
@@ -127,10 +129,11 @@ def final_table(runs: list[Path], kept: Path) -> str:
         if found:
             weights = sum(p.numel() for p in CifarCNN(CifarCNNConfig(separable=kind == "separable")).parameters())
             cells = []
-            for values in 100 * np.array(found).T:
+            columns = 100 * np.array(found).T
+            for values in (*columns, columns[0] - columns[1]):
                 spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
                 cells.append(f"{values.mean():.1f}{spread} (n = {len(values)})")
-            rows.append(f"| {name} | {weights:,} | {cells[0]} | {cells[1]} |")
+            rows.append(f"| {name} | {weights:,} | {' | '.join(cells)} |")
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()

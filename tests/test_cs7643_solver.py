@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import hashlib
 import json
 import shutil
 import sys
@@ -13,8 +14,9 @@ import torch
 import yaml
 from conftest import REPO, assert_one_line, call, kill_after_first_save
 
+from dlcv.checkpoint import read_manifest
 from dlcv.cs7643 import recipes
-from dlcv.cs7643.part2.models import MyModel
+from dlcv.cs7643.part2.models import MyModel, TwoLayerNet, VanillaCNN
 from dlcv.cs7643.part2.solver import Solver, long_tail
 
 PART2 = REPO / "src" / "dlcv" / "cs7643" / "part2"
@@ -178,6 +180,16 @@ def test_bad_values_are_refused(data: dict[str, np.ndarray]) -> None:
     for more in ({"model": "VGG"}, {"loss_type": "MSE"}, {"schedule": "cosine"}):
         with pytest.raises(ValueError, match=next(iter(more))):
             tiny(data, **more)
+
+
+def test_the_published_networks_are_those_of_the_manifest() -> None:
+    folder = PART2 / "checkpoints"
+    networks = {"twolayernet.pth": TwoLayerNet(3072, 256, 10), "vanillacnn.pth": VanillaCNN(), "mymodel.pth": MyModel()}
+    manifest = read_manifest(folder / "MANIFEST")
+    assert set(manifest) == set(networks)
+    for name, network in networks.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == manifest[name]
+        network.load_state_dict(torch.load(folder / name, weights_only=True))
 
 
 def test_configurations_are_the_recipes() -> None:
