@@ -217,7 +217,7 @@ def main() -> None:
     }
     # A table is two lines and its rows.
     written = {name: text if text.count("\n") > 1 else "Still to come." for name, text in written.items()}
-    fill([DOCS / "models" / "cs7643.md"], written)
+    fill([DOCS.parent / "README.md", DOCS / "models" / "cs7643.md"], written)
     if any(run.name == f"cifar_{name}_seed0" for run in runs for name in NETWORKS):
         draw_curves(runs, args.out / "cs7643_curves.png")
     if all(len(seeds_of(loss, found)) >= SEEDS for loss in LOSSES):  # the write-up is built once this figure is there

@@ -99,12 +99,10 @@ def draw_tsne(z: torch.Tensor, attributes: np.ndarray, path: Path) -> None:
         axes.scatter(*points.T, s=5, c=np.where(has, "tab:orange", "tab:blue"), alpha=0.7, linewidths=0)
         axes.legend(markerscale=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
         plane, whole = separation(points, has), separation(z.numpy(), has)
-        axes.set(
-            title=f"{name}: neighbours tell it by {plane:.2f} here, {whole:.2f} in the latents", xticks=[], yticks=[]
-        )
+        axes.set(title=f"{name}: AUC {plane:.2f} here, {whole:.2f} in the latents", xticks=[], yticks=[])
     figure.suptitle(
-        f"t-SNE of the latents (posterior means) of {len(points)} test faces; numbers: area under the ROC curve of the "
-        f"{NEIGHBOURS} nearest others"
+        f"t-SNE of the latents (posterior means) of {len(points)} test faces. AUC: how well the "
+        f"{NEIGHBOURS} nearest others tell who has the attribute"
     )
     save(figure, path)
 

@@ -19,10 +19,11 @@ from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module whose documents lie in tmp_path."""
     module = load_report_script("autoencoder_figures", monkeypatch)
-    module.DOCS = tmp_path
-    (tmp_path / "models").mkdir()
+    module.DOCS = tmp_path / "docs"
+    (tmp_path / "docs" / "models").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("")
     text = "<!-- autoencoder sizes: x -->\n<!-- end -->\n<!-- autoencoder runs: x -->\nold\n<!-- end -->\n"
-    (tmp_path / "models" / "autoencoder.md").write_text(text)
+    (tmp_path / "docs" / "models" / "autoencoder.md").write_text(text)
     return module
 
 
@@ -57,7 +58,7 @@ def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, m
     assert "http" not in page  # it works without a network
 
     # The test error is that of the kept weights.
-    table = (tmp_path / "models" / "autoencoder.md").read_text()
+    table = (tmp_path / "docs" / "models" / "autoencoder.md").read_text()
     model = script.load_model(Autoencoder, tmp_path / "runs" / "autoencoder_seed1" / "model.pth")
     x = torch.from_numpy(changed["test_images"][:, None]).float() / 255
     with torch.no_grad():

@@ -17,10 +17,13 @@ from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module whose documents lie in tmp_path."""
     module = load_report_script("cifar_cnn_results", monkeypatch)
-    module.DOCS = tmp_path
-    (tmp_path / "models").mkdir()
+    module.DOCS = tmp_path / "docs"
+    (tmp_path / "docs" / "models").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("")
     names = ("part a layers", "part b layers", "cifar cnn setup", "cifar cnn results")
-    (tmp_path / "models" / "cifar_cnn.md").write_text("".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names))
+    (tmp_path / "docs" / "models" / "cifar_cnn.md").write_text(
+        "".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names)
+    )
     return module
 
 
@@ -73,12 +76,12 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
         lines = list(csv.DictReader(file))
     assert [line["split"] for line in lines].count("test") == 4 and len(lines) == 8
 
-    text = (tmp_path / "models" / "cifar_cnn.md").read_text()
+    text = (tmp_path / "docs" / "models" / "cifar_cnn.md").read_text()
     last = [line for line in lines if "plain" in line["checkpoint"] and "002" in line["checkpoint"]]
     train, test = (next(row["accuracy"] for row in last if row["split"] == split) for split in ("train", "test"))
     assert f"| 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |" in text
     assert "2; the last one is kept" in text and "PyTorch 2." in text
-    with (tmp_path / "results" / "cifar_cnn_runs.csv").open(newline="") as file:
+    with (tmp_path / "docs" / "results" / "cifar_cnn_runs.csv").open(newline="") as file:
         assert [row["run"] for row in csv.DictReader(file)] == ["cifar_cnn_plain_seed0", "cifar_cnn_separable_seed0"]
     for kind in ("plain", "separable"):
         with Image.open(tmp_path / "figures" / f"cifar_cnn_{kind}.png") as image:

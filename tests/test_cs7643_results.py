@@ -16,10 +16,13 @@ from dlcv.cli import UserError
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module whose documents lie in tmp_path."""
     module = load_report_script("cs7643_results", monkeypatch)
-    module.DOCS = tmp_path
-    (tmp_path / "models").mkdir()
+    module.DOCS = tmp_path / "docs"
+    (tmp_path / "docs" / "models").mkdir(parents=True)
+    (tmp_path / "README.md").write_text("")
     names = ("networks", "long tail", "long tail by class", "long tail gain", "choices")
-    (tmp_path / "models" / "cs7643.md").write_text("".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names))
+    (tmp_path / "docs" / "models" / "cs7643.md").write_text(
+        "".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names)
+    )
     return module
 
 
@@ -54,7 +57,7 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
     words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept", "--out", tmp_path / "figures"]
     monkeypatch.setattr("sys.argv", ["cs7643_results.py", *map(str, words)])
     script.main()
-    text = (tmp_path / "models" / "cs7643.md").read_text()
+    text = (tmp_path / "docs" / "models" / "cs7643.md").read_text()
     assert "| own model | 1,234 | 3 | 90.0 (n = 1) |" in text
     assert "| cross entropy | 50.0 ± 0.0 (n = 2) |  | 80.0 ± 0.0 (n = 2) | 20.0 ± 0.0 (n = 2) |" in text
     # Class-balanced: 55 and 65 %, 5 and 15 points above cross entropy, all of it in the smaller classes.
@@ -64,7 +67,7 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
     assert "| cross entropy | 0.2 |  | 60.0 ± 4.9 | 60.0 | 60.0 |" in text
     assert "| seed 0 | +5.0 |\n| seed 1 | +15.0 |\n| the paper, 200 epochs | +4.2 |" in text
     assert "| plane | 10 | 80.0 | 80.0 |" in text and "| truck | 1 | 20.0 | 40.0 |" in text
-    with (tmp_path / "results" / "cs7643_runs.csv").open(newline="") as file:
+    with (tmp_path / "docs" / "results" / "cs7643_runs.csv").open(newline="") as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}
     assert len(rows) == 5 and rows["cifar_longtail_ce_seed1"]["truck"] == "0.2000"
     assert (tmp_path / "figures" / "cs7643_curves.png").stat().st_size > 5_000
