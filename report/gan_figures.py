@@ -82,7 +82,9 @@ def main() -> None:
         raise cli.UserError(f"{args.log} is not there: train first (python train/train_gan.py), or give --log")
     provenance = read_checkpoint(args.checkpoint)["provenance"]
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
-    discriminator = Discriminator(DiscriminatorConfig(provenance["recipe"]["width_d"]))
+    discriminator = Discriminator(
+        DiscriminatorConfig(provenance["recipe"]["width_d"], provenance["recipe"].get("fine", 0))
+    )
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
     draw_gan_curves(args.log, args.out / "gan_curves.png", provenance["step"])
     samples = sample_images(model, noise(SEED, 32, model.config.latent_dim))

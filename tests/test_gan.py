@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.losses import discriminator_loss, generator_loss
+from dlcv.models import gan, sagan
 from dlcv.models.gan import (
     Discriminator,
     DiscriminatorConfig,
@@ -34,11 +36,33 @@ def test_hinge_losses_at_their_limits() -> None:
     assert generator_loss(sure) == -2
 
 
-def test_shapes_and_ranges() -> None:
-    g, d = Generator(GeneratorConfig(6, 4)).eval(), Discriminator(DiscriminatorConfig(4)).eval()
+@pytest.mark.parametrize("fine", [0, 3])
+def test_shapes_and_ranges(fine: int) -> None:
+    g, d = Generator(GeneratorConfig(6, 4, fine=fine)).eval(), Discriminator(DiscriminatorConfig(4, fine)).eval()
     x = g(torch.randn(5, 6))
     assert x.shape == (5, 3, 64, 64) and x.abs().max() <= 1
     assert d(x).shape == (5,)
+    z = torch.randn(2, 6)
+    coarse = Generator(GeneratorConfig(6, 4, coarse_chroma=True, fine=fine)).eval()
+    coarse.load_state_dict(g.state_dict())  # it has no weights of its own
+    assert torch.equal(coarse(z), (gan.coarse_chroma(g(z)))) and not torch.equal(coarse(z), g(z))
+
+
+@pytest.mark.parametrize("module", [gan, sagan])
+def test_coarse_chroma_keeps_brightness_and_blurs_colour(module: ModuleType) -> None:
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64) * 2 - 1
+    y = module.coarse_chroma(x)
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(3, 1, 1)
+    assert torch.allclose((y * weights).sum(1), (x * weights).sum(1), atol=1e-12) and not torch.allclose(y, x, atol=0.1)
+    grey = x[:, :1].expand(-1, 3, -1, -1)
+    assert torch.allclose(module.coarse_chroma(grey), grey, atol=1e-12)
+    checks = torch.ones(8, 8, dtype=torch.float64)
+    checks[::2, ::2] = checks[1::2, 1::2] = -1
+    tint = torch.tensor([0.587, -0.299, 0.0], dtype=torch.float64).view(1, 3, 1, 1)  # without brightness
+    assert module.coarse_chroma(tint * checks).abs().max() < 1e-12  # colour that changes from pixel to pixel is gone
+    assert torch.allclose(module.coarse_chroma(tint.expand(1, 3, 8, 8)), tint.expand(1, 3, 8, 8), atol=1e-12)
+    half = module.coarse_chroma(x.bfloat16())
+    assert half.dtype == torch.float32  # not rounded to 8 bits
 
 
 def test_the_discriminator_is_spectrally_normed() -> None:

@@ -31,6 +31,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
+    fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
@@ -49,7 +50,7 @@ class Recipe:
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
-        recipe.require_between(self, 0, math.inf, "seed")
+        recipe.require_between(self, 0, math.inf, "seed", "fine")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -67,9 +68,9 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma)).to(device)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine)).to(device)
     g = g.to(memory_format=torch.channels_last)
-    d = Discriminator(DiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
+    d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device).to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.99)
     averaged = players.averaged
 

@@ -41,9 +41,9 @@ class Recipe:
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
-    fine: int = 0  # channels of a layer at 64x64 in both networks, 0: none
+    fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
-    steps: int = 30_000  # of the whole training
+    steps: int = 20_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam; twice the paper's, for a short training
     lr_d: float = 4e-4  # of the discriminator, Adam; as in the paper, section 4
@@ -59,7 +59,7 @@ class Recipe:
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
-        recipe.require_between(self, 0, math.inf, "seed")
+        recipe.require_between(self, 0, math.inf, "seed", "fine")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory

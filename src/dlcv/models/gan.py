@@ -18,11 +18,13 @@ class GeneratorConfig:
     latent_dim: int = 128
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     coarse_chroma: bool = False  # colour at half the resolution, as in the JPEG files that the faces come from
+    fine: int = 0  # channels of a last hidden layer at 64x64; 0: none
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
+    fine: int = 0  # channels of a first layer at 64x64; 0: none
 
 
 def _initialise(module: nn.Module) -> None:
@@ -57,7 +59,11 @@ class Generator(nn.Module):
         for inputs, outputs in pairwise((8 * w, 4 * w, 2 * w, w)):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1), nn.Tanh()]
+        if config.fine:
+            layers += [nn.ConvTranspose2d(w, config.fine, 4, stride=2, padding=1, bias=False)]
+            layers += [nn.BatchNorm2d(config.fine), nn.ReLU(), nn.Conv2d(config.fine, 3, 3, padding=1), nn.Tanh()]
+        else:
+            layers += [nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1), nn.Tanh()]
         self.net = nn.Sequential(*layers)
         self.apply(_initialise)
 
@@ -77,7 +83,9 @@ class Discriminator(nn.Module):
         self.config = config
         w = config.width
         layers: list[nn.Module] = []
-        for inputs, outputs in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
+        if config.fine:
+            layers += [nn.Conv2d(3, config.fine, 3, padding=1), nn.LeakyReLU(0.2)]
+        for inputs, outputs in pairwise((config.fine or 3, w, 2 * w, 4 * w, 8 * w)):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(8 * w + 1, 1, 4)
