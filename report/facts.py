@@ -66,6 +66,14 @@ class Facts:
         digits = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}
         return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items()}
 
+    def images(self, purpose: str) -> dict[str, str]:
+        """The newest line of docs/results/image_scores.csv (evaluate_images.py --csv) with this purpose, rounded."""
+        found = [row for row in self._rows("image_scores.csv") if row["purpose"] == purpose]
+        if not found:
+            raise cli.UserError(f"docs/results/image_scores.csv has no line '{purpose}'")
+        digits = {"value": 1, "mean": 2, "std": 2}
+        return found[-1] | {name: f"{float(found[-1][name]):.{n}f}" for name, n in digits.items()}
+
     def cell(self, text: str, name: str, row: str, column: str) -> str:
         """One cell of a table that a program wrote into a text: docs/models/<text>.md, between its markers."""
         header, *rows = self._table(text, name)

@@ -28,7 +28,7 @@ ROWS = {"hw2_p1.sh": range(32), "hw2_p2.sh": range(0, 1_000, 32)}  # of the vari
 # SHA-256 of the decoded pixels of all images, in the order of their names. They change with the checkpoints alone.
 PIXELS = {
     "hw2_p1.sh": "2d3ec795aaa26f86c859c1d4009fec909c24f2b054ee578c38521eff6d1f95f9",
-    "hw2_p2.sh": "fabc7f32387eaeb242a908ba0a468d0cbc9245a2352e82e12544566b7d9f3aa2",
+    "hw2_p2.sh": "ef5efaa920024e73f34ea7f637211ea16f4dd810df4e516ceecd33d2190d58ce",
 }
 
 
