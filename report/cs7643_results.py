@@ -144,9 +144,9 @@ def choice_table(runs: Path) -> str:
     rows.append("|---|---|---|---|---|---|")
     for kind, rate, beta, loss, count, values in sorted(lines):
         error = 100 * (values[0] * (1 - values[0]) / count) ** 0.5
-        accuracy, large, small = (f"{100 * value:.1f}" for value in values)
+        cells = [f"{100 * value:.1f}" for value in values]
         weight = beta if kind == "Focal" else ""
-        rows.append(f"| {loss} | {rate} | {weight} | {accuracy} ± {error:.1f} | {large} | {small} |")
+        rows.append(f"| {loss} | {rate} | {weight} | {cells[0]} ± {error:.1f} | {cells[1]} | {cells[2]} |")
     return "\n".join(rows)
 
 

@@ -21,7 +21,8 @@ except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 FACES = 4  # whose attention is shown
-POINTS = ((5, 5), (10, 8), (2, 8), (8, 1))  # row and column of 16: an eye, the mouth, hair, background
+POINTS = ((6, 5), (11, 8), (2, 8), (8, 1))  # row and column of 16
+TITLES = ("generated", "at an eye", "at the mouth", "at the hair", "at the background")
 
 
 @torch.inference_mode()
@@ -43,6 +44,8 @@ def draw_attention(model: SAGANGenerator, path: Path) -> None:
             axes.imshow(F.interpolate(looked, (64, 64), mode="bilinear")[0, 0], cmap="inferno", alpha=0.65)
             scale = 64 / side
             axes.plot((j + 0.5) * scale, (i + 0.5) * scale, "o", color="white", markeredgecolor="black", markersize=6)
+    for axes, title in zip(grid[0], TITLES, strict=True):
+        axes.set_title(title, fontsize=9)
     for axes in grid.flat:
         axes.axis("off")
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
@@ -53,8 +56,8 @@ def main() -> None:
     args = gan_arguments(__doc__, "sagan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(SAGANGenerator, args.checkpoint).double()
-    norm_last = recipe.get("norm_last", False)  # recipes did not know it before there was a choice
-    discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"], norm_last))
+    later = (recipe.get("norm_last", False), recipe.get("fine", 0))  # recipes did not know them at first
+    discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"], *later))
     draw_text([str(model), str(discriminator)], args.out / "sagan_architecture.png")
     draw_gan_curves(args.log, args.out / "sagan_curves.png")
     first = sample_images(model, noise(SEED, 32, model.config.latent_dim))  # the same 32 as hw2_p1.sh's first
