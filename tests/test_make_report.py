@@ -11,6 +11,7 @@ from conftest import REPO, assert_one_line, call, load_report_script
 from dlcv import cli
 
 TEMPLATES = REPO / "report" / "templates"
+TEXTS = sorted(path.name for path in TEMPLATES.glob("[!.s]*.typ"))
 SCRIPT = REPO / "report" / "make_report.py"
 # Numbers of the assignments and of papers, which no program measures.
 KNOWN = "|".join(
@@ -26,7 +27,7 @@ KNOWN = "|".join(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("template", sorted(path.name for path in TEMPLATES.glob("[!.s]*.typ")))
+@pytest.mark.parametrize("template", TEXTS)
 def test_no_number_is_typed_by_hand(template: str) -> None:
     text = (TEMPLATES / template).read_text(encoding="utf-8")
     text = re.sub(r"(?s)<<.*?>>|<%.*?%>|\$.*?\$", "", text)  # what the program fills in, and formulas
@@ -43,6 +44,12 @@ def test_answers_are_short_enough() -> None:
     assert [name for name, _ in answers] == ["relu", "review", "biases", "stylized"]
     for name, answer in answers:
         assert 50 < len(answer.split()) <= 350, (name, len(answer.split()))
+
+
+@pytest.mark.parametrize("template", TEXTS)
+def test_every_text_finds_its_numbers(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = load_report_script("make_report", monkeypatch).render(template.removesuffix(".typ"), "x")
+    assert "<<" not in text and "<%" not in text and len(text) > 1_000
 
 
 def test_a_report_is_built(tmp_path: Path) -> None:
