@@ -45,11 +45,7 @@ class Facts:
 
     def face(self, purpose: str, against: str = "test") -> dict[str, str]:
         """The newest line of docs/results/face_scores.csv with this purpose, numbers rounded as in the tables."""
-        rows = self._rows("face_scores.csv")
-        found = [row for row in rows if row["purpose"] == f"table: {purpose}" and row["against"] == against]
-        if not found:
-            raise cli.UserError(f"docs/results/face_scores.csv has no line 'table: {purpose}' against {against} faces")
-        row = found[-1]
+        row = self._newest("face_scores.csv", purpose=f"table: {purpose}", against=against)
         digits = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2, "recon_mse": 4}
         return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items() if row[name]}
 
@@ -59,20 +55,14 @@ class Facts:
 
     def generated_digits(self, purpose: str) -> dict[str, str]:
         """The newest line of docs/results/generated_digit_scores.csv with this purpose."""
-        found = [row for row in self._rows("generated_digit_scores.csv") if row["purpose"] == f"table: {purpose}"]
-        if not found:
-            raise cli.UserError(f"docs/results/generated_digit_scores.csv has no line 'table: {purpose}'")
-        row = found[-1]
+        row = self._newest("generated_digit_scores.csv", purpose=f"table: {purpose}")
         digits = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}
         return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items()}
 
     def images(self, purpose: str) -> dict[str, str]:
         """The newest line of docs/results/image_scores.csv (evaluate_images.py --csv) with this purpose, rounded."""
-        found = [row for row in self._rows("image_scores.csv") if row["purpose"] == purpose]
-        if not found:
-            raise cli.UserError(f"docs/results/image_scores.csv has no line '{purpose}'")
-        digits = {"value": 1, "mean": 2, "std": 2}
-        return found[-1] | {name: f"{float(found[-1][name]):.{n}f}" for name, n in digits.items()}
+        row = self._newest("image_scores.csv", purpose=purpose)
+        return row | {name: f"{float(row[name]):.{n}f}" for name, n in {"value": 1, "mean": 2, "std": 2}.items()}
 
     def cell(self, text: str, name: str, row: str, column: str) -> str:
         """One cell of a table that a program wrote into a text: docs/models/<text>.md, between its markers."""
@@ -126,9 +116,14 @@ class Facts:
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
         return [rows[0], *rows[2:]]
 
-    def _rows(self, name: str) -> list[dict[str, str]]:
+    def _newest(self, name: str, **wanted: str) -> dict[str, str]:
+        """The last line of docs/results/<name> in which these columns hold these values."""
         with (ROOT / "docs" / "results" / name).open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
+            found = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+        if not found:
+            told = ", ".join(f"{column} '{value}'" for column, value in wanted.items())
+            raise cli.UserError(f"docs/results/{name} has no line with {told}")
+        return found[-1]
 
 
 def _worked(lines: list[theory.Line], x: Fraction) -> list[str]:
