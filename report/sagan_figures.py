@@ -56,8 +56,8 @@ def main() -> None:
     args = gan_arguments(__doc__, "sagan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(SAGANGenerator, args.checkpoint).double()
-    later = (recipe.get("norm_last", False), recipe.get("fine", 0))  # recipes did not know them at first
-    discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"], *later))
+    config = SAGANDiscriminatorConfig(*(recipe[name] for name in ("width_d", "attention", "norm_last", "fine")))
+    discriminator = SAGANDiscriminator(config)
     draw_text([str(model), str(discriminator)], args.out / "sagan_architecture.png")
     draw_gan_curves(args.log, args.out / "sagan_curves.png")
     first = sample_images(model, noise(SEED, 32, model.config.latent_dim))  # the same 32 as hw2_p1.sh's first
