@@ -152,3 +152,18 @@ def test_a_picture_of_32_samples(trained: Path, tmp_path: Path) -> None:
 def test_bad_values_are_refused(faces: Path, tmp_path: Path) -> None:
     for flags, message in ((("--batch-size", 1), "--batch-size 1"), (("--lr-d", 0), "--lr-d 0"), (("--ema", 2), "ema")):
         assert_one_line(call(*command(faces, tmp_path / "o", *flags)), 2, message)
+
+
+def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_path: Path) -> None:
+    script = REPO / "report" / "tutorial_dcgan.py"
+    flags = ["--data", faces, "--width", 4, "--latent-dim", 6, "--batch-size", 4, "--steps", 40, "--evaluate-every", 20]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert call("python3", script, *flags, "--out", whole).returncode == 0
+    assert {path.name for path in whole.glob("samples_*.png")} == {"samples_000020.png", "samples_000040.png"}
+    kill_after_first_save(killed, script, *flags, "--out", killed, "--save-seconds", 0.001)
+    assert torch.load(killed / "last.pt", weights_only=True)["step"] < 40
+    assert call("python3", script, *flags, "--out", killed, "--resume").returncode == 0
+    a, b = (load_model(Generator, folder / "snapshots" / "step_000040.pth").state_dict() for folder in (whole, killed))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    first = load_model(Generator, whole / "snapshots" / "step_000020.pth").state_dict()
+    assert not all(torch.equal(a[name], first[name]) for name in a)  # it learns
