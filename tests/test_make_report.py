@@ -73,7 +73,7 @@ def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None
     assert facts.face("VAE, 64 latents")["frechet"] == "88.2"
     with pytest.raises(cli.UserError, match="there is no x / U→M"):
         facts.cell("dann", "digits table", "x", "U→M")
-    with pytest.raises(cli.UserError, match="no line 'table: x'"):
+    with pytest.raises(cli.UserError, match="no line with purpose 'table: x'"):
         facts.face("x")
     with pytest.raises(cli.UserError, match="holds no table 'x'"):
         facts.table("dann", "x")

@@ -65,7 +65,7 @@ _COURSE = {"learning_rate": 0.0001, "augment": False}  # at that rate they learn
 _LONG_TAIL = {
     "imbalance": "imbalance", "epochs": 24, "step1": 16, "step2": 21, "warmup": 3, "bf16": True, "validation": 0,
 }  # fmt: skip
-_BALANCED = {**_LONG_TAIL, "loss_type": "Focal", "beta": 0.9999, "gamma": 1.0}
+_BALANCED = {**_LONG_TAIL, "loss_type": "Focal", "beta": 0.99, "gamma": 1.0}
 # What the long tail's values are chosen among, with validation images held out; those above and below are the best.
 CHOICES: dict[str, dict[str, object]] = {
     **{f"resnet32_ce_lr_{x}": {**_LONG_TAIL, "validation": 5_000, "learning_rate": x} for x in (0.05, 0.1, 0.2)},
@@ -87,7 +87,7 @@ RECIPES: dict[str, dict[str, object]] = {
         "nesterov": True, "label_smoothing": 0.2, "bf16": True,
     },
     "resnet32_ce": _LONG_TAIL,
-    "resnet32_cb_ce": {**_LONG_TAIL, "loss_type": "Focal", "beta": 0.9999},
+    "resnet32_cb_ce": {**_BALANCED, "gamma": 0.0},
     "resnet32_focal": {**_LONG_TAIL, "loss_type": "Focal", "gamma": 1.0},
     "resnet32_cb_focal": _BALANCED,
     **CHOICES,
