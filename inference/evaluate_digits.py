@@ -14,12 +14,11 @@ try:
     import numpy as np
 
     from dlcv import cli, repro
-    from dlcv.checkpoint import load_model
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import read_images, read_labels, split_folder
     from dlcv.data.folders import list_images
     from dlcv.digit_classifier import DigitClassifier
     from dlcv.predict import predict_labels
-    from dlcv.sampling import CHECKPOINTS
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
 
@@ -30,6 +29,10 @@ def shares(right: np.ndarray, digits: np.ndarray) -> list[float]:
     """Percent right of each digit 0 … 9, and of all."""
     parts = [right[digits == digit] for digit in range(10)]
     return [100 * float(part.mean()) if len(part) else float("nan") for part in [*parts, right]]
+
+
+def tell(title: str, values: list[float], count: int) -> None:
+    print(f"{title:<18}" + "".join(f"{value:7.1f}" for value in values) + f"   n = {count}", flush=True)
 
 
 def main() -> None:
@@ -47,24 +50,20 @@ def main() -> None:
     if len(missing := sorted(set(range(10)) - set(digits.tolist()))):
         raise cli.UserError(f"{args.folder} holds no image of the digit {missing[0]}")
     model = load_model(DigitClassifier, args.checkpoint)
-    rows = [("generated", len(names), shares(predict_labels(model, read_images(args.folder, names)) == digits, digits))]
+    print(f"{'% recognised':<18}" + "".join(f"{digit:>7}" for digit in (*range(10), "all")))
+    tell("generated", shares(predict_labels(model, read_images(args.folder, names)) == digits, digits), len(names))
     try:
-        folder: Path | None = split_folder(args.data, "mnistm", "test")
-    except cli.UserError as error:
-        if args.data is not None:
-            raise
-        folder = None
-        print(f"no real digits beside: {error}")
-    if folder is not None:
+        folder = split_folder(args.data, "mnistm", "test")
         every = list_images(folder)
         labels = read_labels(args.data, "mnistm", "test", every).numpy()
         chosen = np.concatenate([np.flatnonzero(labels == digit)[:EACH] for digit in range(10)])
         images = read_images(folder, [every[row] for row in chosen])
-        right = predict_labels(model, images) == labels[chosen]
-        rows.append(("real test digits", len(chosen), shares(right, labels[chosen])))
-    print(f"{'% recognised':<18}" + "".join(f"{digit:>7}" for digit in (*range(10), "all")))
-    for title, count, values in rows:
-        print(f"{title:<18}" + "".join(f"{value:7.1f}" for value in values) + f"   n = {count}")
+    except cli.UserError as error:
+        if args.data is not None:
+            raise
+        print(f"no real digits beside: {error}")
+        return
+    tell("real test digits", shares(predict_labels(model, images) == labels[chosen], labels[chosen]), len(chosen))
 
 
 if __name__ == "__main__":

@@ -17,8 +17,7 @@ try:
 
     from dlcv import cli, metrics
     from dlcv.data.folders import cache_folder, list_images, read_images
-    from dlcv.evaluate import append_to_ledger
-    from dlcv.files import check_writable
+    from dlcv.evaluate import append_to_ledger, check_ledger
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -56,7 +55,7 @@ def main() -> None:
     parser.add_argument("--purpose", default="", help="why, for that line")
     args = parser.parse_args()
     if args.csv:
-        check_writable(args.csv)
+        check_ledger(args.csv, COLUMNS)
     images, real = read(args.folder), read(args.reference)
     if len(images) < SPLITS:
         raise cli.UserError(f"{args.folder} holds {len(images)} images: the score needs at least {SPLITS}")

@@ -8,11 +8,11 @@ OUT_CSV gets the header image_name,label and one row per image, sorted by name; 
 import argparse
 import csv
 import io
-import sys
 from pathlib import Path
 
 try:
     from dlcv import cli, repro
+    from dlcv.checkpoint import CHECKPOINTS
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
     from dlcv.digit_models import load_digit_model
@@ -20,8 +20,6 @@ try:
     from dlcv.predict import predict_labels
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
-
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 
 
 def main() -> None:
@@ -55,5 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prog = sys.argv[sys.argv.index("--prog") + 1] if "--prog" in sys.argv[:-1] else "predict_digits.py"
-    cli.run(main, prog)
+    cli.run(main, "predict_digits.py")

@@ -3,8 +3,6 @@
 sample_acgan.py [--checkpoint FILE] DIR        # DIR gets 0_001.png … 9_100.png
 """
 
-import sys
-
 try:
     import torch
 
@@ -30,5 +28,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prog = sys.argv[sys.argv.index("--prog") + 1] if "--prog" in sys.argv[:-1] else "sample_acgan.py"
-    cli.run(main, prog)
+    cli.run(main, "sample_acgan.py")

@@ -3,8 +3,6 @@
 sample_gan.py [--checkpoint FILE] OUT        # OUT ends in .png or .jpg
 """
 
-import sys
-
 try:
     from dlcv import cli
     from dlcv.models.gan import Generator
@@ -18,5 +16,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prog = sys.argv[sys.argv.index("--prog") + 1] if "--prog" in sys.argv[:-1] else "sample_gan.py"
-    cli.run(main, prog)
+    cli.run(main, "sample_gan.py")

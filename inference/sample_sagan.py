@@ -3,8 +3,6 @@
 sample_sagan.py [--checkpoint FILE] DIR        # DIR gets 0000.png … 0999.png
 """
 
-import sys
-
 try:
     from dlcv import cli
     from dlcv.checkpoint import load_model
@@ -27,5 +25,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    prog = sys.argv[sys.argv.index("--prog") + 1] if "--prog" in sys.argv[:-1] else "sample_sagan.py"
-    cli.run(main, prog)
+    cli.run(main, "sample_sagan.py")

@@ -22,12 +22,11 @@ try:
     from tables import fill
 
     from dlcv import cli
-    from dlcv.checkpoint import load_model, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.arrays import read_arrays
     from dlcv.files import write_text
     from dlcv.images import make_grid, to_float, to_uint8
     from dlcv.models.autoencoder import Autoencoder
-    from dlcv.sampling import CHECKPOINTS
     from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None

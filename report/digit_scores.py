@@ -20,14 +20,12 @@ try:
     from tables import fill
 
     from dlcv import cli, metrics, repro
-    from dlcv.checkpoint import load_model
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import read_folder, read_images, read_labels, split_folder
     from dlcv.data.folders import list_images
     from dlcv.digit_classifier import DigitClassifier
-    from dlcv.evaluate import append_to_ledger
-    from dlcv.files import check_writable
+    from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float
-    from dlcv.sampling import CHECKPOINTS
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -82,7 +80,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
     parser.add_argument("--scores", type=Path, default=SCORES)
     args = parser.parse_args()
-    check_writable(args.scores)
+    check_ledger(args.scores, COLUMNS)
     repro.exact_float32()
     model = load_model(DigitClassifier, CHECKPOINTS / "digit_classifier.pth")
     names = list_images(args.folder)

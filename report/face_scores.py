@@ -20,8 +20,7 @@ try:
     from dlcv import cli, metrics, repro
     from dlcv.checkpoint import model_from, read_checkpoint
     from dlcv.data.faces import hold_out, principal_axes, read_faces
-    from dlcv.evaluate import append_to_ledger
-    from dlcv.files import check_writable
+    from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float, to_uint8
     from dlcv.models.gan import Generator
     from dlcv.models.sagan import SAGANGenerator
@@ -88,7 +87,7 @@ def main() -> None:
         raise cli.UsageError(f"--n {args.n}: precision and recall need at least {NEAREST + 1} images")
     if args.against == "test" and not args.purpose:
         raise cli.UsageError("--against test looks at the test faces: give a --purpose, it goes into the ledger")
-    check_writable(args.scores)
+    check_ledger(args.scores, COLUMNS)
     features = metrics.efficientnet_lite0() if args.features == "efficientnet" else metrics.inception()
     _, train_images = read_faces(args.data, "train")
     training, held_out = hold_out(len(train_images))

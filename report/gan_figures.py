@@ -13,13 +13,13 @@ try:
     from plotting import FIGURES, draw_faces, draw_gan_curves, draw_strips, draw_text, save
 
     from dlcv import cli, metrics
-    from dlcv.checkpoint import load_model, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import make_grid, save_image
     from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator
     from dlcv.models.vae import VAE
     from dlcv.repro import noise
-    from dlcv.sampling import CHECKPOINTS, SEED, sample_images
+    from dlcv.sampling import SEED, sample_images
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from dlcv import cli
+from dlcv.checkpoint import CHECKPOINTS
 from dlcv.files import atomic_path
 from dlcv.images import make_grid, save_image
-from dlcv.sampling import CHECKPOINTS
 from dlcv.trainer import read_log
 
 FIGURES = Path(__file__).resolve().parent / "figures"

@@ -13,14 +13,12 @@ from pathlib import Path
 
 try:
     from dlcv import cli
-    from dlcv.checkpoint import model_from, read_checkpoint, read_manifest, save_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, model_from, read_checkpoint, read_manifest, save_checkpoint
     from dlcv.cifar_models import load_cifar_model
     from dlcv.files import write_bytes, write_text
     from dlcv.models.gan import Generator
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
-
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 
 
 def main() -> None:

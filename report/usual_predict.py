@@ -16,12 +16,11 @@ try:
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from dlcv.checkpoint import load_model
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.models.dann import DANN
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 MODELS = {"mnistm": "dann_usps_mnistm.pth", "svhn": "dann_mnistm_svhn.pth", "usps": "dann_svhn_usps.pth"}
 
 

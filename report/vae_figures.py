@@ -20,12 +20,12 @@ try:
     from sklearn.neighbors import NearestNeighbors
 
     from dlcv import cli
-    from dlcv.checkpoint import load_model
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.faces import hold_out, read_attributes, read_faces
     from dlcv.images import make_grid, save_image, to_float, to_uint8
     from dlcv.models.vae import VAE
     from dlcv.repro import noise
-    from dlcv.sampling import CHECKPOINTS, SEED, sample_images
+    from dlcv.sampling import SEED, sample_images
     from dlcv.trainer import read_log
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None

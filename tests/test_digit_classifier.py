@@ -48,6 +48,10 @@ def test_a_folder_is_graded(digits: Path, tmp_path: Path) -> None:
     values = generated.split()[1:]
     assert values == ["100.0"] * 3 + ["50.0"] + ["100.0"] * 6 + ["90.9", "n", "=", "11"]
     assert real.startswith("real test digits")
+    (tmp_path / "hw3_data" / "digits").mkdir(parents=True)  # without MNIST-M: what was graded is told all the same
+    alone = call("python3", SCRIPT, folder, cwd=tmp_path)
+    assert alone.returncode == 0 and alone.stdout.splitlines()[:2] == [header, generated], alone.stderr
+    assert "no real digits beside" in alone.stdout.splitlines()[2]
 
 
 def test_bad_folders_are_told(tmp_path: Path) -> None:

@@ -67,6 +67,11 @@ def test_mistakes(digits: Path, checkpoint: Path, tmp_path: Path) -> None:
     command[command.index(ledger)] = tmp_path  # a directory
     assert_one_line(call(*command, checkpoint, "--domain", "usps"), 1, "is a directory")
     assert not ledger.exists()
+    other = tmp_path / "other.csv"
+    other.write_text("date,what\n")
+    command[command.index(tmp_path)] = other
+    assert_one_line(call(*command, checkpoint, "--domain", "usps"), 1, "other columns")
+    assert other.read_text() == "date,what\n"
 
 
 def test_a_part_of_the_images(checkpoint: Path, digits: Path, tmp_path: Path) -> None:

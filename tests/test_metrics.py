@@ -1,7 +1,9 @@
 """dlcv.metrics against torch-fidelity on the same features, and at known limits."""
 
+import http.server
 import importlib
 import shutil
+import threading
 from pathlib import Path
 from types import ModuleType
 
@@ -95,6 +97,25 @@ def test_weights_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(metrics, "INCEPTION_URL", "http://127.0.0.1:9/pt_inception.pth")
     with pytest.raises(UserError, match="--features efficientnet"):
         metrics.inception()
+    assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_a_download_that_breaks_off_is_one_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Half(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"x" * 500)
+
+        def log_message(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with http.server.HTTPServer(("127.0.0.1", 0), Half) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setattr(metrics, "INCEPTION_URL", f"http://127.0.0.1:{server.server_port}/pt_inception.pth")
+        with pytest.raises(metrics.Unavailable, match="500 bytes read, 500 more expected"):
+            metrics.inception()
     assert not list(tmp_path.rglob("*.pth"))
 
 

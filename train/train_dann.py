@@ -22,6 +22,7 @@ try:
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data.augment import augment_digits
     from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.splits import hold_out_tenth
     from dlcv.images import to_float
     from dlcv.models.dann import DANN, SOURCE, TARGET, DANNConfig, reversal_strength
     from dlcv.predict import predict_labels
@@ -57,10 +58,9 @@ class Recipe:
         if self.source == self.target:
             raise cli.UsageError(f"source and target are both {self.source}: give two domains")
         recipe.require_positive(self, "steps", "lr", "width", "evaluate_every", "reverse_steps")
-        if self.batch_size < 2:
-            raise cli.UsageError(f"--batch-size {self.batch_size}: batch norm needs at least 2")
-        if self.seed < 0:
-            raise cli.UsageError(f"--seed {self.seed}: seeds are 0 or more")
+        recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
+        recipe.require_between(self, 0, 1, "label_smoothing", "ema")
+        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "strength", "ramp")
 
 
 # Each source is learnt almost completely, whatever becomes of the target; ranges around one run each, docs/LOG.md.
@@ -79,9 +79,7 @@ def main() -> None:
     labelled = r.target if r.mode == "target" else r.source
     names, images = read_folder(split_folder(args.data, labelled, "train"))
     labels = read_labels(args.data, labelled, "train", names)
-    held_out = min(2_000, len(images) // 10)  # for validation; the same images for every seed
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    validation, training = order[:held_out], order[held_out:]
+    training, validation = hold_out_tenth(len(images))
     if r.mode == "target":
         target_images = images[training]  # not even the batch-norm statistics see the validation part
     else:
@@ -183,7 +181,7 @@ def main() -> None:
             "step": kept["step"],
             "selection": "best validation accuracy" if r.mode == "target" else "last step",
             "metrics": scores,
-            "data": {"labelled": len(training), "validation": held_out, "unlabelled": len(target_images)},
+            "data": {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)},
             "seconds": scored[-1]["seconds"],
         },
     )

@@ -20,6 +20,7 @@ try:
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.splits import hold_out_tenth
     from dlcv.images import to_float
     from dlcv.models.uda import SOURCE, TARGET, UDA, Alignment, UDAConfig, consistency_loss, follow
     from dlcv.predict import predict_labels
@@ -78,11 +79,7 @@ def main() -> None:
     # Data.
     names, images = read_folder(split_folder(args.data, r.source, "train"))
     labels = read_labels(args.data, r.source, "train", names)
-    if len(images) < 10:
-        raise cli.UserError(f"{len(images)} source images: a tenth is held out, so at least ten are needed")
-    held_out = min(2_000, len(images) // 10)  # for validation; the same images for every seed
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    validation, training = order[:held_out], order[held_out:]
+    training, validation = hold_out_tenth(len(images))
     _, target_images = read_folder(split_folder(args.data, r.target, "train"))
     source_domain = SOURCE if r.domain_norm else TARGET
 
@@ -202,7 +199,7 @@ def main() -> None:
             "step": last["step"],
             "selection": "last step",
             "metrics": scores,
-            "data": {"labelled": len(training), "validation": held_out, "unlabelled": len(target_images)},
+            "data": {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)},
             "seconds": last["seconds"],
         },
     )

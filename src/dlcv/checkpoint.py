@@ -14,6 +14,7 @@ from torch import nn
 from dlcv.cli import UserError
 from dlcv.files import write_bytes
 
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 Model = TypeVar("Model", bound=nn.Module)
 
 

@@ -26,7 +26,12 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:
-    """Calls `main` and exits with its code; a UserError becomes the line `prog: message` on stderr."""
+    """Calls `main` and exits with its code; a UserError becomes the line `prog: message` on stderr.
+
+    Where the command line says --prog NAME, as the wrappers do, that name stands there instead.
+    """
+    if "--prog" in sys.argv[:-1]:
+        prog = sys.argv[sys.argv.index("--prog") + 1]
     try:
         code = main()
         sys.stdout.flush()  # a full disk or closed pipe shows here, not as a traceback at exit

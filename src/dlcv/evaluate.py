@@ -60,7 +60,7 @@ def main() -> None:
         if args.save.suffix != ".npz":
             raise cli.UsageError(f"--save {args.save}: the name must end in .npz")
         check_writable(args.save)
-    check_writable(args.ledger)  # before any answer is read
+    check_ledger(args.ledger)  # before any answer is read
     repro.exact_float32()
     device = repro.choose_device()
     names, images, labels = read_answers(args.data, args.domain, args.split)
@@ -119,12 +119,23 @@ def outputs(model: nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
     return {"features": torch.cat(features).cpu().numpy(), "logits": torch.cat(logits).cpu().numpy()}
 
 
+def check_ledger(ledger: Path, columns: Sequence[str] = COLUMNS) -> None:
+    """Raises UserError where `ledger` could not be written, or holds something else than these columns."""
+    check_writable(ledger)
+    if ledger.is_file() and ledger.stat().st_size:
+        with ledger.open(newline="", encoding="utf-8", errors="replace") as file:
+            header = next(csv.reader(file), [])
+        if header != list(columns):
+            raise cli.UserError(f"{ledger} holds other columns than the ones to be written: give another file")
+
+
 def append_to_ledger(ledger: Path, columns: Sequence[str] = COLUMNS, **values: object) -> None:
-    """Appends one line, date and commit added, in a single write; creates the file with its header."""
+    """Appends one line, date and commit added, in a single write; a new or empty file gets its header first."""
+    check_ledger(ledger, columns)
     row = {"date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "commit": current_commit(), **values}
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
-    if not ledger.exists():
+    if not ledger.exists() or not ledger.stat().st_size:
         writer.writeheader()
     writer.writerow(row)
     with ledger.open("a", encoding="utf-8", newline="") as file:

@@ -6,10 +6,10 @@ it is FD-EffNetLite0. The two do not compare.
 
 import contextlib
 import hashlib
+import http.client
 import io
 import pickle
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -75,20 +75,20 @@ def inception() -> Features:
     path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
     if not path.is_file():
         try:
-            with urllib.request.urlopen(INCEPTION_URL, timeout=60) as answer, atomic_path(path) as temporary:
+            with urllib.request.urlopen(INCEPTION_URL, timeout=60) as answer:
                 size = int(answer.headers.get("Content-Length", 0))
-                with (
-                    temporary.open("wb") as file,
-                    tqdm.wrapattr(answer, "read", total=size, desc="Inception weights") as stream,
-                ):
-                    while block := stream.read(1 << 20):
-                        file.write(block)
-                verify(temporary)
-        except (urllib.error.URLError, TimeoutError) as error:
+                with tqdm.wrapattr(answer, "read", total=size, desc="Inception weights") as stream:
+                    weights = b"".join(iter(lambda: stream.read(1 << 20), b""))  # 91 MB
+            if len(weights) < size:
+                raise http.client.IncompleteRead(weights, size - len(weights))
+        except (OSError, http.client.HTTPException) as error:  # URLError and timeouts are OSErrors
             raise Unavailable(
                 f"FID needs the official Inception weights, and {INCEPTION_URL} cannot be had ({error}); "
                 "use --features efficientnet, or put the file there: " + str(path)
             ) from None
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(weights)
+            verify(temporary)
     verify(path)
     from pytorch_fid.inception import InceptionV3
 

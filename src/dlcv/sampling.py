@@ -11,11 +11,10 @@ import torch
 from PIL import Image
 
 from dlcv import cli, repro
-from dlcv.checkpoint import load_model
+from dlcv.checkpoint import CHECKPOINTS, load_model
 from dlcv.files import write_folder
 from dlcv.images import check_image_path, make_grid, save_image, to_uint8
 
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 SEED = 0  # of the noise of graded pictures; fixed before any picture was looked at
 
 

@@ -260,7 +260,7 @@ def main() -> None:
             try:
                 build(args.out, get)
                 print(f"{part}: in place")
-            except cli.UserError as error:  # the other parts may still be had
+            except (cli.UserError, OSError) as error:  # a full disk, too; the other parts may still be had
                 failures.append(f"{part}: {error}")
     if failures:
         raise cli.UserError("; ".join(failures))

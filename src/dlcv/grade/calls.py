@@ -238,10 +238,9 @@ def _same_picture(picture: np.ndarray, path: Path, shown: np.ndarray) -> bool:
 def _recognised(images: np.ndarray) -> float:
     import torch
 
-    from dlcv.checkpoint import load_model
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.digit_classifier import DigitClassifier
     from dlcv.predict import predict_labels
-    from dlcv.sampling import CHECKPOINTS
 
     model = load_model(DigitClassifier, CHECKPOINTS / "digit_classifier.pth")
     labels = predict_labels(model, torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
