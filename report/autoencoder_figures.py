@@ -3,7 +3,8 @@
     python report/autoencoder_figures.py            # from runs/autoencoder_seed*/ and checkpoints/autoencoder.pth
 
 Writes report/figures/autoencoder_*.png, the interactive report/figures/autoencoder_latents.html and the tables in
-docs/models/autoencoder.md. The test error of the kept checkpoint and of every run stands in docs/results.
+docs/models/autoencoder.md. The test error of every run's last weights stands in docs/results; the
+figures show --checkpoint.
 """
 
 import argparse

@@ -3,10 +3,11 @@
     bash hw2_p2.sh runs/acgan_digits
     python report/digit_scores.py runs/acgan_digits --purpose "table: ACGAN"
 
-Recognised: percent by the course's classifier. Fréchet: in that classifier's 64 features, between the folder and the
-test digits, as many of each kind; beside it that of real training digits, as many as the folder holds, drawn ten times.
-Spread: for each kind, the mean pixel distance between two of the folder's images over that between two real ones. The
-csv is the ledger: these are looks at test answers. Lines whose purpose begins with "table: " go into the texts' tables.
+Recognised: percent by the course's classifier; beside it that of the test digits, as many of each kind. Fréchet: in that
+classifier's 64 features, between the folder and those test digits; beside it that of real training digits, as many as
+the folder holds, drawn ten times. Spread: for each kind, the mean pixel distance between two of the folder's images over
+that between two real ones. The csv is the ledger: these are looks at test answers. Lines whose purpose begins with
+"table: " go into the texts' tables.
 """
 
 import argparse
@@ -33,8 +34,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SCORES = ROOT / "docs" / "results" / "generated_digit_scores.csv"
 TEXTS = [ROOT / "README.md", ROOT / "docs" / "models" / "acgan.md"]
 COLUMNS = (
-    "date", "commit", "what", "sha256", "n", "recognised", "least_recognised", "n_test", "frechet", "frechet_real",
-    "frechet_ratio", "spread", "least_spread", "purpose",
+    "date", "commit", "what", "sha256", "n", "recognised", "least_recognised", "recognised_test", "n_test",
+    "frechet", "frechet_real", "frechet_ratio", "spread", "least_spread", "purpose",
 )  # fmt: skip
 DRAWS = 10  # of real training digits
 
@@ -70,6 +71,9 @@ def score_table(scores: Path) -> str:
         numbers = [f"{float(line[name]):.1f}" for name in ("recognised", "least_recognised")]
         numbers += [f"{float(line[name]):.2f}" for name in ("frechet_ratio", "spread", "least_spread")]
         rows.append(f"| {purpose.removeprefix('table: ')} | {' | '.join(numbers)} |")
+    if lines and lines[-1]["recognised_test"]:
+        real = f"{float(lines[-1]['recognised_test']):.1f}"
+        rows.append(f"| {int(lines[-1]['n_test']):,} real test digits | {real} | | | | |")
     return "\n".join(rows)
 
 
@@ -102,7 +106,7 @@ def main() -> None:
     if (most := np.bincount(train_labels, minlength=10).min()) < each:
         raise cli.UserError(f"{args.folder} holds {each} images of a digit, the training digits only {most} of one")
     chosen = balanced(test_labels, int(np.bincount(test_labels, minlength=10).min()), 0)
-    reference, _ = features(model, test_images[chosen])
+    reference, told = features(model, test_images[chosen])
     found, predicted = features(model, images)
     draws = [train_images[balanced(train_labels, each, seed)] for seed in range(DRAWS)]
     distance = metrics.frechet_distance(found, reference)
@@ -114,6 +118,7 @@ def main() -> None:
     right = [100 * float((predicted[digits == digit] == digit).mean()) for digit in range(10)]
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()[:12]
     values = {"recognised": np.mean(right), "least_recognised": min(right)}
+    values |= {"recognised_test": 100 * (told == test_labels[chosen]).mean()}
     values |= {"frechet": distance, "frechet_real": real, "frechet_ratio": distance / real}
     values |= {"spread": np.mean(spreads), "least_spread": min(spreads)}
     append_to_ledger(

@@ -56,7 +56,14 @@ class Facts:
     def generated_digits(self, purpose: str) -> dict[str, str]:
         """The newest line of docs/results/generated_digit_scores.csv with this purpose."""
         row = self._newest("generated_digit_scores.csv", purpose=f"table: {purpose}")
-        digits = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}
+        digits = {
+            "recognised": 1,
+            "least_recognised": 1,
+            "recognised_test": 1,
+            "frechet_ratio": 2,
+            "spread": 2,
+            "least_spread": 2,
+        }
         return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items()}
 
     def images(self, purpose: str) -> dict[str, str]:

@@ -74,6 +74,9 @@ def test_scores_by_hand(mnistm: Path, generated: Path, tmp_path: Path) -> None:
     right = (model.fc3(found).argmax(1) == torch.arange(10).repeat_interleave(2)).double().mean()
     distances = [frechet_distance(x, features[1]) for x in (found.double().detach().numpy(), features[0])]
     assert float(row["recognised"]) == pytest.approx(100 * float(right), abs=0.01)
+    said = model.fc3(model.features(to_float(images))).argmax(1)  # of the test digits, read last
+    truth = torch.tensor([int(line.split(",")[1]) for line in rows])
+    assert float(row["recognised_test"]) == pytest.approx(100 * float((said == truth).double().mean()), abs=0.01)
     assert float(row["frechet"]) == pytest.approx(distances[0], rel=1e-3)
     assert float(row["frechet_real"]) == pytest.approx(distances[1], rel=1e-3)
     assert float(row["frechet_ratio"]) == pytest.approx(distances[0] / distances[1], rel=1e-3)

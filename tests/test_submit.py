@@ -120,6 +120,7 @@ def test_dlcv_repositories_run_alone(root: Path, tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         assert len((tmp_path / "out.csv").read_text().splitlines()) == 101
     assert call("bash", folder / "hw3_p1.sh", tmp_path / "o.png").returncode == 0
+    assert "PYTHONPATH=src python3 train/train_vae.py" in (folder / "README.txt").read_text()
     manifest = (folder / "checkpoints" / "MANIFEST").read_text().split()[1::2]
     assert manifest == sorted(path.name for path in (folder / "checkpoints").glob("*.pth"))
     for name in ("dann", "uda", "vae", "gan"):

@@ -35,6 +35,13 @@ code/             training and figures; Python 3.11, pip install -r requirements
   PYTHONPATH=src python train/train_autoencoder.py
   PYTHONPATH=src python report/autoencoder_figures.py --checkpoint ../model/autoencoder.pth
 """
+DLCV_README = """\
+hw?_p?.sh      what graders call; python3 needs torch, torchvision, numpy, pandas, scikit-learn, pillow
+checkpoints/   the weights that they load; download_models.sh fetches those that are missing
+train/         the trainings: pip install -r requirements.txt, then for instance
+
+  PYTHONPATH=src python3 train/{training} --data hw3_data
+"""
 TUD_FIGURES = ("latents", "grid", "reconstructions")
 # What the course's tests and its configuration files name (CS7643), whatever else lies beside it.
 REQUIRED = {
@@ -117,6 +124,7 @@ def _repository(wrappers: dict[str, str], trainings: tuple[str, ...], models: li
     manifest = read_manifest(ROOT / "checkpoints" / "MANIFEST")
     lines = "".join(f"{manifest[model]}  {model}\n" for model in sorted(models) if model in manifest)
     found.made["checkpoints/MANIFEST"] = lines.encode()
+    found.made["README.txt"] = DLCV_README.format(training=trainings[0]).encode()
     return found
 
 
