@@ -176,6 +176,8 @@ def main() -> None:
     if not runs:
         raise cli.UserError(f"no autoencoder_seed*/model.pth below {args.runs}: python train/train_autoencoder.py")
     model = load_model(Autoencoder, args.checkpoint)
+    if model.config.latent_dim != 3:
+        raise cli.UserError(f"{args.checkpoint} has {model.config.latent_dim} latents: scatter and grid show three")
     images, labels = read_arrays(args.data, "fashion_mnist", "train")
     test_images, test_labels = read_arrays(args.data, "fashion_mnist", "test")
     written = {"autoencoder sizes": size_table(model), "autoencoder runs": run_table(runs, test_images)}

@@ -3,10 +3,10 @@
     bash hw2_p2.sh runs/acgan_digits
     python report/digit_scores.py runs/acgan_digits --purpose "table: ACGAN"
 
-Recognised: percent by the course's classifier; beside it that of the test digits, as many of each kind. Fréchet: in that
-classifier's 64 features, between the folder and those test digits; beside it that of real training digits, as many as
-the folder holds, drawn ten times. Spread: for each kind, the mean pixel distance between two of the folder's images over
-that between two real ones. The csv is the ledger: these are looks at test answers. Lines whose purpose begins with
+Recognised: percent by the course's classifier; beside it that of the test digits, as many of each kind. Fréchet: in
+that classifier's 64 features, between the folder and those test digits; beside it that of real training digits, as many
+as the folder holds, drawn ten times. Spread: for each kind, the mean pixel distance between two of the folder's images
+over that between two real ones. The csv is the ledger: these are looks at test answers. Lines whose purpose begins with
 "table: " go into the texts' tables.
 """
 

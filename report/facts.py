@@ -99,6 +99,10 @@ class Facts:
         except cli.UserError:
             return False
 
+    def drawn(self, figure: str) -> bool:
+        """Whether report/figures/<figure> is there."""
+        return (ROOT / "report" / "figures" / figure).is_file()
+
     def theory(self) -> dict[str, Any]:
         """CS7643's theory questions, computed: A as rows of names, (x, W, b, h(x)) at the three points, the kinks."""
         names = [[f"w_({i},{j})" for j in range(3)] for i in range(3)]
