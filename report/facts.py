@@ -103,6 +103,11 @@ class Facts:
         """Whether report/figures/<figure> is there."""
         return (ROOT / "report" / "figures" / figure).is_file()
 
+    def weight_ratio(self, beta: float) -> str:
+        """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""
+        counts = [int(row[1].replace(",", "")) for row in self.rows("cs7643", "cs7643 long tail by class")[1:]]
+        return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
+
     def theory(self) -> dict[str, Any]:
         """CS7643's theory questions, computed: A as rows of names, (x, W, b, h(x)) at the three points, the kinks."""
         names = [[f"w_({i},{j})" for j in range(3)] for i in range(3)]
