@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 try:
+    import numpy as np
     import torch
     import torch.nn.functional as F
     from torch import nn
@@ -90,13 +91,13 @@ def main() -> None:
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
 
-    def evaluate(done: int) -> dict[str, float]:
+    def evaluate(done: int) -> dict[str, float | np.ndarray]:
         g.eval()
         with torch.no_grad():
-            save_grid(out / f"samples_{done:06d}.png", g(fixed))
+            samples = save_grid(out / f"samples_{done:06d}.png", g(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", g, {"step": done, "recipe": asdict(r)})
         g.train()
-        return {}
+        return {"samples": samples}
 
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,

@@ -1,5 +1,6 @@
 """dlcv.trainer and dlcv.recipe: counting, saving, resuming, stopping."""
 
+import io
 import json
 import os
 import signal
@@ -8,11 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import REPO, assert_one_line, call
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dlcv.cli import UserError
+from dlcv.schedule import warmup_cosine
 from dlcv.trainer import Interrupted, read_log, run_steps
 
 TRAIN = REPO / "train" / "train_dann.py"
@@ -96,6 +101,28 @@ def test_means_are_logged(tmp_path: Path) -> None:
         {"step": 5, "loss": 2.0},
         {"step": 5, "score": 5},
     ]
+
+
+def test_pictures_go_to_tensorboard_alone(tmp_path: Path) -> None:
+    picture = np.random.RandomState(0).randint(0, 256, (4, 6, 3)).astype(np.uint8)
+    stop_after([1.0], tmp_path, evaluate=lambda step: {"score": step, "samples": picture})
+    assert read_log(tmp_path / "log.jsonl")[-1].keys() == {"step", "seconds", "score"}
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (shown,) = events.Images("samples")
+    decoded = np.asarray(Image.open(io.BytesIO(shown.encoded_image_string)).convert("RGB"))
+    assert shown.step == 1 and np.array_equal(decoded, picture)
+
+
+def test_learning_rate_rises_then_falls_as_torch_has_it() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    annealed = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=100, eta_min=0.01)
+    for step in range(100):
+        rise = min(1, (step + 1) / 10)
+        assert warmup_cosine(step, 100, warmup=10, floor=0.01) == pytest.approx(
+            rise * annealed.get_last_lr()[0], abs=1e-9
+        )
+        optimizer.step()
+        annealed.step()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

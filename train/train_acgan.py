@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 try:
+    import numpy as np
     import torch
     import torch.nn.functional as F
 
@@ -125,14 +126,14 @@ def main() -> None:
     fixed = repro.noise(0, 8, r.latent_dim).float().to(device).repeat_interleave(10, dim=0)
     columns = torch.arange(10, device=device).repeat(8)
 
-    def evaluate(done: int) -> dict[str, float]:
+    def evaluate(done: int) -> dict[str, float | np.ndarray]:
         d.eval()
         with torch.no_grad():
-            save_grid(out / f"samples_{done:06d}.png", averaged(fixed, columns), columns=10)
+            samples = save_grid(out / f"samples_{done:06d}.png", averaged(fixed, columns), columns=10)
             predictions = torch.cat([d(digits(rows))[1].argmax(1).cpu() for rows in held_out.split(250)])
         d.train()
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
-        return {"held_out_digit_accuracy": float((predictions == labels[held_out]).float().mean())}
+        return {"samples": samples, "held_out_digit_accuracy": float((predictions == labels[held_out]).float().mean())}
 
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,

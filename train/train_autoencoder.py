@@ -19,6 +19,7 @@ try:
     from dlcv.data.arrays import read_arrays
     from dlcv.images import to_float
     from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
+    from dlcv.schedule import warmup_cosine
     from dlcv.trainer import read_log, run_steps
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -59,7 +60,7 @@ def main() -> None:
 
     def train_step(step: int, x: torch.Tensor) -> dict[str, torch.Tensor]:
         for group in optimizer.param_groups:
-            group["lr"] = r.lr * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * step / r.steps))
+            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=200)
         loss = F.mse_loss(model(x), x)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -20,6 +20,7 @@ try:
     from dlcv.data import arrays, augment, splits
     from dlcv.images import to_float
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
+    from dlcv.schedule import warmup_cosine
     from dlcv.trainer import read_log, run_steps
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -80,8 +81,7 @@ def main() -> None:
     def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
         x, y = batch
         for group in optimizer.param_groups:
-            warm = min(1, (step + 1) / steps_per_epoch)
-            group["lr"] = r.lr * warm * 0.5 * (1 + math.cos(math.pi * step / (r.epochs * steps_per_epoch)))
+            group["lr"] = r.lr * warmup_cosine(step, r.epochs * steps_per_epoch, warmup=steps_per_epoch)
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             logits = model(x).float()
         loss = F.cross_entropy(logits, y)

@@ -26,6 +26,7 @@ try:
     from dlcv.images import to_float
     from dlcv.models.dann import DANN, SOURCE, TARGET, DANNConfig, reversal_strength
     from dlcv.predict import predict_labels
+    from dlcv.schedule import warmup_cosine
     from dlcv.selection import reverse_accuracy, unlabelled_scores
     from dlcv.trainer import read_log, run_steps
 except ModuleNotFoundError as error:
@@ -111,7 +112,7 @@ def main() -> None:
         x_source, y, x_target = batch
         progress = step / r.steps
         for group in optimizer.param_groups:
-            group["lr"] = r.lr * min(1, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01)
         strength = reversal_strength(progress, r.strength, r.ramp) if r.mode == "dann" else 0.0
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             if r.domain_norm:

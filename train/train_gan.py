@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 try:
+    import numpy as np
     import torch
 
     from dlcv import cli, recipe, repro
@@ -111,9 +112,9 @@ def main() -> None:
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
 
-    def evaluate(done: int) -> dict[str, float]:
+    def evaluate(done: int) -> dict[str, float | np.ndarray]:
         with torch.no_grad():
-            save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
+            samples = save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
         # How often a face that it trains on looks more real to D than one that it never saw: 0.5, unless D remembers.
         # (Accuracies at one step say little: the zero point of the logits swings.)
@@ -129,7 +130,7 @@ def main() -> None:
                 for rows in (training, held_out)
             )
         d.train()
-        return {"training_above_held_out": float((seen[:, None] > unseen).float().mean())}
+        return {"samples": samples, "training_above_held_out": float((seen[:, None] > unseen).float().mean())}
 
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,

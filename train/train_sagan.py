@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 try:
+    import numpy as np
     import torch
 
     from dlcv import cli, recipe, repro
@@ -117,12 +118,12 @@ def main() -> None:
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     others = repro.noise(2, 2_048, r.latent_dim).float().to(device)
 
-    def evaluate(done: int) -> dict[str, float]:
+    def evaluate(done: int) -> dict[str, float | np.ndarray]:
         settle(averaged, ((z,) for z in others.split(r.batch_size)))
         with torch.no_grad():
-            save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
+            samples = save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
-        return {}
+        return {"samples": samples}
 
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,

@@ -24,6 +24,7 @@ try:
     from dlcv.images import to_float
     from dlcv.models.uda import SOURCE, TARGET, UDA, Alignment, UDAConfig, consistency_loss, follow
     from dlcv.predict import predict_labels
+    from dlcv.schedule import warmup_cosine
     from dlcv.selection import reverse_accuracy, unlabelled_scores
     from dlcv.trainer import read_log, run_steps
 except ModuleNotFoundError as error:
@@ -132,7 +133,7 @@ def main() -> None:
         x, y, weak, strong_view = batch
         progress = step / r.steps
         for group in optimizer.param_groups:
-            group["lr"] = r.lr * min(1, (step + 1) / 50) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01)
         student.train()
         teacher.train()  # batch statistics of the plain target images, which its running statistics follow
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):

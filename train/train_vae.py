@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 try:
+    import numpy as np
     import torch
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -20,6 +21,7 @@ try:
     from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.images import save_grid, to_float
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
+    from dlcv.schedule import warmup_cosine
     from dlcv.trainer import read_log, run_steps
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -98,7 +100,7 @@ def main() -> None:
         x, noise = batch
         progress = step / r.steps
         for group in optimizer.param_groups:
-            group["lr"] = r.lr * min(1, (step + 1) / 200) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01)
         with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
             recon, mu, logvar = model(x, noise)
         mse = reconstruction_loss(recon.float(), x)
@@ -132,15 +134,15 @@ def main() -> None:
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
 
-    def evaluate(done: int) -> dict[str, float]:
+    def evaluate(done: int) -> dict[str, float | np.ndarray]:
         scores = held_out_scores(averaged)
         fit_prior(averaged, training if done == r.steps else training[:: max(1, len(training) // 4_000)])
         with torch.no_grad():
-            save_grid(out / f"samples_{done:06d}.png", averaged.sample(fixed) * 2 - 1)
+            samples = save_grid(out / f"samples_{done:06d}.png", averaged.sample(fixed) * 2 - 1)
         save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, **scores})
         if warning := stuck_warning(done, scores["held_out_mse"]):
             print(warning)
-        return scores
+        return {"samples": samples, **scores}
 
     run_steps(
         train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,

@@ -84,9 +84,11 @@ def make_grid(images: np.ndarray, columns: int, padding: int = 2, background: in
     return grid
 
 
-def save_grid(path: Path, images: torch.Tensor, columns: int = 8) -> None:
-    """Writes images (N, C, H, W) in [-1, 1] as one picture, row by row."""
-    save_image(path, make_grid(to_uint8(images).permute(0, 2, 3, 1).cpu().numpy(), columns))
+def save_grid(path: Path, images: torch.Tensor, columns: int = 8) -> np.ndarray:
+    """Writes images (N, C, H, W) in [-1, 1] as one picture, row by row; returns it, (H, W, 3) uint8."""
+    grid = make_grid(to_uint8(images).permute(0, 2, 3, 1).cpu().numpy(), columns)
+    save_image(path, grid)
+    return grid
 
 
 def check_image_path(path: Path) -> None:

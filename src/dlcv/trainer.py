@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -40,7 +41,7 @@ def run_steps(
     recipe: Mapping[str, Any],
     state: Mapping[str, Stateful],
     resume: bool = False,
-    evaluate: Callable[[int], Mapping[str, float]] | None = None,
+    evaluate: Callable[[int], Mapping[str, float | np.ndarray]] | None = None,
     evaluate_every: int = 500,
     log_every: int = 50,
     save_seconds: float = 240.0,
@@ -48,7 +49,8 @@ def run_steps(
     """Calls `train_step(step, batches(step))` for step = 0 … steps - 1.
 
     `train_step` returns 0-d tensors, whose means over `log_every` steps go to out/log.jsonl (one JSON line each) and
-    TensorBoard; so do the numbers of `evaluate(done)`, called after every `evaluate_every` steps and the last one.
+    TensorBoard; so do the numbers of `evaluate(done)`, called after every `evaluate_every` steps and the last one. Its
+    pictures, (H, W, 3) uint8, go to TensorBoard alone.
     `state` is saved to out/last.pt at least every five minutes, at the end, and when SIGTERM or SIGINT arrives. With
     `resume` the run continues from there; it ends with the same bits as one that was never stopped, provided that
     `batches` and `train_step` draw all randomness from the step (dlcv.repro.seed_step).
@@ -93,11 +95,15 @@ def run_steps(
         with atomic_path(last) as temporary:
             torch.save(content | {"state": {name: part.state_dict() for name, part in state.items()}}, temporary)
 
-    def write(values: Mapping[str, float]) -> None:
+    def write(values: Mapping[str, float | np.ndarray]) -> None:
+        numbers = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
         with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "seconds": round(elapsed(), 1)} | dict(values)) + "\n")
+            file.write(json.dumps({"step": step, "seconds": round(elapsed(), 1)} | numbers) + "\n")
         for name, value in values.items():
-            writer.add_scalar(name, value, step)
+            if isinstance(value, np.ndarray):
+                writer.add_image(name, value, step, dataformats="HWC")
+            else:
+                writer.add_scalar(name, value, step)
 
     try:
         with tqdm(total=steps, initial=step, dynamic_ncols=True, mininterval=1.0) as bar:

@@ -1,0 +1,11 @@
+"""The learning rate's course, as a factor of its peak."""
+
+import math
+
+
+def warmup_cosine(step: int, steps: int, warmup: int, floor: float = 0.0) -> float:
+    """Linear from 0 over `warmup` steps, times half a cosine from 1 at step 0 to `floor` at `steps`.
+
+    The cosine is Loshchilov and Hutter's without restarts (2017, arXiv:1608.03983, eq. 5).
+    """
+    return min(1, (step + 1) / warmup) * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * step / steps)))
