@@ -13,6 +13,7 @@ from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
 from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.losses import local_spectrum, spectrum_loss
 from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
@@ -33,6 +34,26 @@ def test_reconstruction_is_averaged_over_pixels() -> None:
     y[0, 0, 0, 0] = 1.0
     assert reconstruction_loss(y, x) == pytest.approx(1 / x.numel())
     assert reconstruction_loss(x, x) == 0
+
+
+def test_local_spectrum_is_the_windows_fourier_transform() -> None:
+    x = torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(16) / 16)
+    found = local_spectrum(x).numpy()
+    assert found.shape == (2, 3, 2 * 3, 16, 9)
+    window = x[1, 2, 8:24, 16:32].numpy() * hann[:, None] * hann  # the last one
+    assert np.allclose(found[1, 2, -1], np.abs(np.fft.rfft2(window)) / 16, atol=1e-12)
+
+
+def test_spectrum_loss_asks_for_detail_wherever_it_lies() -> None:
+    rows = torch.arange(64.0)
+    stripes = (0.5 + 0.4 * torch.sin(rows * torch.pi / 2)).expand(1, 3, 64, 64)  # four pixels long
+    moved, flat = stripes.roll(1, -1), torch.full_like(stripes, 0.5)
+    assert spectrum_loss(stripes, stripes) == 0
+    assert spectrum_loss(moved, stripes) < 0.05 * spectrum_loss(flat, stripes)
+    assert reconstruction_loss(moved, stripes) > 1.9 * reconstruction_loss(
+        flat, stripes
+    )  # what a squared error prefers
 
 
 @pytest.mark.parametrize("layers", ["residual", "plain"])

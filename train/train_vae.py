@@ -20,6 +20,7 @@ try:
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.images import save_grid, to_float
+    from dlcv.losses import spectrum_loss
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
     from dlcv.schedule import warmup_cosine
     from dlcv.trainer import read_log, run_steps
@@ -33,7 +34,8 @@ class Recipe:
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
     pca: bool = False  # start from principal component analysis: see VAEConfig
-    kl_weight: float = 1e-6  # of the KL divergence in nats, beside the pixel-mean squared error
+    kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
+    spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
     kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
     steps: int = 18_000  # of the whole training
     batch_size: int = 32  # faces a step
@@ -48,7 +50,7 @@ class Recipe:
         recipe.require_positive(self, "latent_dim", "steps", "lr", "evaluate_every")
         recipe.require_between(self, 2, math.inf, "batch_size", "width")  # batch norm needs two, the last layers half
         recipe.require_between(self, 0, 1, "kl_warmup", "ema")
-        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "kl_weight")
+        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "kl_weight", "spectrum_weight")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -105,12 +107,13 @@ def main() -> None:
             recon, mu, logvar = model(x, noise)
         mse = reconstruction_loss(recon.float(), x)
         kl = kl_divergence(mu, logvar).mean()
+        spectrum = spectrum_loss(recon.float(), x) if r.spectrum_weight else torch.zeros_like(mse)
         kl_weight = r.kl_weight * (min(1.0, progress / r.kl_warmup) if r.kl_warmup else 1.0)
         optimizer.zero_grad(set_to_none=True)
-        (mse + kl_weight * kl).backward()
+        (mse + kl_weight * kl + r.spectrum_weight * spectrum).backward()
         optimizer.step()
         average.update_parameters(model)
-        return {"mse": mse, "kl": kl}
+        return {"mse": mse, "kl": kl, "spectrum": spectrum}
 
     @torch.no_grad()
     def fit_prior(network: VAE, some: torch.Tensor) -> None:

@@ -1,14 +1,37 @@
-"""The hinge loss of adversarial training (Lim and Ye 2017, arXiv:1705.02894), for every GAN here."""
+"""Losses that several models, or none but a training, use: the GANs' hinge loss, the local spectrum of images."""
 
 import torch
 import torch.nn.functional as F
 
 
 def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-    """What the discriminator minimises, of logits (B,) each: real above 1, fake below -1."""
+    """What the discriminator minimises, of logits (B,) each: real above 1, fake below -1 (hinge loss).
+
+    Lim and Ye 2017, arXiv:1705.02894.
+    """
     return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
 
 
 def generator_loss(fake: torch.Tensor) -> torch.Tensor:
     """What the generator minimises: minus the mean logit of its images (B,)."""
     return -fake.mean()
+
+
+def local_spectrum(x: torch.Tensor, size: int = 16) -> torch.Tensor:
+    """Magnitudes of the Fourier transform in Hann windows that overlap by half.
+
+    Images (B, C, H, W) -> (B, C, windows, size, size // 2 + 1), unitary: white noise of variance 1 has mean square
+    (3/8)² everywhere but in the real-valued corners.
+    """
+    hann = torch.hann_window(size, dtype=x.dtype, device=x.device)
+    windows = F.unfold(x, size, stride=size // 2).unflatten(1, (x.shape[1], size, size)).movedim(-1, 2)
+    return torch.fft.rfft2(windows * hann[:, None] * hann, norm="ortho").abs()
+
+
+def spectrum_loss(recon: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Mean absolute difference of both local spectra: images (B, C, H, W) in [0, 1] -> 0-d.
+
+    Where squared error averages over what it cannot know, this asks for as much fine detail as there is, wherever in a
+    window it lies: the spectrogram losses of audio (Arik et al. 2019, arXiv:1808.06719) in two dimensions.
+    """
+    return F.l1_loss(local_spectrum(recon), local_spectrum(x))
