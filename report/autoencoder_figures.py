@@ -3,13 +3,11 @@
     python report/autoencoder_figures.py            # from runs/autoencoder_seed*/ and checkpoints/autoencoder.pth
 
 Writes report/figures/autoencoder_*.png, the interactive report/figures/autoencoder_latents.html and the tables in
-docs/models/autoencoder.md. The test error of every run's last weights stands in docs/results; the
-figures show --checkpoint.
+docs/models/autoencoder.md. The test error of every run's last weights stands in docs/results, also of runs that are not
+below --runs any more; the figures show --checkpoint, the curve the first run that is there.
 """
 
 import argparse
-import csv
-import io
 import json
 import re
 from pathlib import Path
@@ -20,7 +18,7 @@ try:
     import torch
     from matplotlib.colors import to_hex
     from plotting import FIGURES, draw_faces, save
-    from tables import fill
+    from tables import fill, record
 
     from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
@@ -66,12 +64,12 @@ def size_table(model: Autoencoder) -> str:
 
 
 def run_table(runs: list[Path], test: torch.Tensor) -> str:
-    """Training and test error of every run; also to docs/results/autoencoder_runs.csv."""
-    lines = []
+    """Training and test error of these runs and of those that docs/results/autoencoder_runs.csv has; also to it."""
+    measured = []
     for run in runs:
         provenance = read_checkpoint(run / "model.pth")["provenance"]
         first = read_checkpoint(run / "below.pth")["provenance"] if (run / "below.pth").exists() else None
-        lines.append(
+        measured.append(
             {
                 "run": run.name,
                 "seed": provenance["recipe"]["seed"],
@@ -82,11 +80,7 @@ def run_table(runs: list[Path], test: torch.Tensor) -> str:
                 "test_mse": f"{mean_squared_error(load_model(Autoencoder, run / 'model.pth'), test):.5f}",
             }
         )
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(DOCS / "results" / "autoencoder_runs.csv", text.getvalue())
+    lines = record(DOCS / "results" / "autoencoder_runs.csv", measured)
     rows = ["| seed | first below 0.03 at step | training MSE at the end | test MSE |", "|---|---|---|---|"]
     rows += [f"| {r['seed']} | {r['first_below'] or 'never'} | {r['training_mse']} | {r['test_mse']} |" for r in lines]
     errors = np.array([float(r["test_mse"]) for r in lines])
@@ -173,7 +167,7 @@ def main() -> None:
     args = parser.parse_args()
     found = args.runs.glob("autoencoder_seed*/model.pth")
     runs = sorted(path.parent for path in found if re.fullmatch(r"autoencoder_seed\d+", path.parent.name))
-    if not runs:
+    if not runs and not (DOCS / "results" / "autoencoder_runs.csv").exists():
         raise cli.UserError(f"no autoencoder_seed*/model.pth below {args.runs}: python train/train_autoencoder.py")
     model = load_model(Autoencoder, args.checkpoint)
     if model.config.latent_dim != 3:
@@ -183,7 +177,8 @@ def main() -> None:
     written = {"autoencoder sizes": size_table(model), "autoencoder runs": run_table(runs, test_images)}
     texts = (DOCS.parent / "README.md", DOCS / "models" / "autoencoder.md")
     fill([path for path in texts if path.exists()], written)  # not in what is handed in
-    draw_curve(runs[0] / "log.jsonl", args.out / "autoencoder_curve.png")
+    if runs:
+        draw_curve(runs[0] / "log.jsonl", args.out / "autoencoder_curve.png")
     z = encode(model, images)
     some = np.random.RandomState(0).permutation(len(z))[:POINTS]
     draw_latents(z[some], labels.numpy()[some], args.out / "autoencoder_latents.png")

@@ -1,7 +1,9 @@
-"""Tables that programs write into the texts, between <!-- name … --> and <!-- end -->."""
+"""Tables that programs write into the texts, between <!-- name … --> and <!-- end -->, and csv files behind them."""
 
+import csv
+import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dlcv.files import write_text
@@ -14,3 +16,25 @@ def fill(texts: Iterable[Path], tables: Mapping[str, str]) -> None:
         for name, table in tables.items():
             text = re.sub(rf"(?s)(<!-- {re.escape(name)}:[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text)
         write_text(path, text)
+
+
+def record(path: Path, lines: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:
+    """Adds lines to a csv file, in place of earlier ones with the same "run", and returns them all, sorted by it.
+
+    Lines of runs that are not on this machine any more stay.
+    Raises ValueError where the file has columns that `lines` have not.
+    """
+    earlier: list[dict[str, str]] = []
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as file:
+            earlier = list(csv.DictReader(file))
+    new = [{key: str(value) for key, value in line.items()} for line in lines]
+    found = {line["run"]: line for line in [*earlier, *new]}
+    if not found:
+        return []
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list((new or earlier)[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found[run] for run in sorted(found))
+    write_text(path, text.getvalue())
+    return [found[run] for run in sorted(found)]

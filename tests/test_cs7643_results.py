@@ -78,6 +78,15 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
                 write_run(tmp_path, f"cifar_longtail_{loss}_seed{seed}", [5] * 10, seed=seed)
     script.main()
     assert (tmp_path / "figures" / "cs7643_longtail.png").stat().st_size > 5_000
+    text = (tmp_path / "docs" / "models" / "cs7643.md").read_text()
+    for path in (tmp_path / "runs").iterdir():  # what was measured stays when the runs are gone
+        path.rename(tmp_path / path.name)
+    write_run(tmp_path, "cifar_mymodel_seed1", [7] * 10, seed=1)
+    script.main()
+    expected = text.replace(
+        "| own model | 1,234 | 3 | 90.0 (n = 1) |", "| own model | 1,234 | 3 | 80.0 ± 14.1 (n = 2) |"
+    )
+    assert (tmp_path / "docs" / "models" / "cs7643.md").read_text() == expected != text
 
 
 def test_what_is_missing_is_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
