@@ -56,18 +56,25 @@ def pictures(images: torch.Tensor) -> np.ndarray:
 
 def draw_curves(log: Path, path: Path) -> None:
     lines = read_log(log)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
-    for axes, name, label in ((left, "mse", "squared error, pixel mean"), (right, "kl", "KL divergence, nats")):
+    panels = [
+        ("mse", "reconstruction", "squared error, pixel mean"),
+        ("kl", "KL divergence", "nats"),
+        ("spectrum", "local spectrum", "mean difference of magnitudes"),
+    ]
+    panels = [panel for panel in panels if any(panel[0] in line for line in lines)]
+    figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), layout="constrained")
+    for axes, (name, title, label) in zip(grid, panels, strict=True):
         for key, colour, what in (
             (name, "tab:blue", "training"),
             (f"held_out_{name}", "tab:red", "held-out faces, averaged weights"),
         ):
             some = [line for line in lines if key in line]
-            axes.plot([line["step"] for line in some], [line[key] for line in some], color=colour, label=what)
-        axes.set(xlabel="step", ylabel=label, title="reconstruction" if name == "mse" else "KL divergence")
+            if some:
+                axes.plot([line["step"] for line in some], [line[key] for line in some], color=colour, label=what)
+        axes.set(xlabel="step", ylabel=label, title=title)
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    left.set_yscale("log")
+    grid[0].set_yscale("log")
     save(figure, path)
 
 
