@@ -36,6 +36,7 @@ class Recipe:
     pca: bool = False  # start from principal component analysis: see VAEConfig
     kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
     spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
+    spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
     kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
     steps: int = 18_000  # of the whole training
     batch_size: int = 32  # faces a step
@@ -49,7 +50,7 @@ class Recipe:
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "steps", "lr", "evaluate_every")
         recipe.require_between(self, 2, math.inf, "batch_size", "width")  # batch norm needs two, the last layers half
-        recipe.require_between(self, 0, 1, "kl_warmup", "ema")
+        recipe.require_between(self, 0, 1, "kl_warmup", "spectrum_from", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "kl_weight", "spectrum_weight")
 
 
@@ -107,13 +108,14 @@ def main() -> None:
             recon, mu, logvar = model(x, noise)
         mse = reconstruction_loss(recon.float(), x)
         kl = kl_divergence(mu, logvar).mean()
-        spectrum = spectrum_loss(recon.float(), x) if r.spectrum_weight else torch.zeros_like(mse)
+        spectrum_weight = r.spectrum_weight if progress >= r.spectrum_from else 0.0
+        spectrum = spectrum_loss(recon.float(), x) if spectrum_weight else torch.zeros_like(mse)
         kl_weight = r.kl_weight * (min(1.0, progress / r.kl_warmup) if r.kl_warmup else 1.0)
         optimizer.zero_grad(set_to_none=True)
-        (mse + kl_weight * kl + r.spectrum_weight * spectrum).backward()
+        (mse + kl_weight * kl + spectrum_weight * spectrum).backward()
         optimizer.step()
         average.update_parameters(model)
-        return {"mse": mse, "kl": kl, "spectrum": spectrum}
+        return {"mse": mse, "kl": kl} | ({"spectrum": spectrum} if spectrum_weight else {})
 
     @torch.no_grad()
     def fit_prior(network: VAE, some: torch.Tensor) -> None:

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+WINDOWS = (16, 32)  # pixels, of spectrum_loss
+
 
 def discriminator_loss(real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     """What the discriminator minimises, of logits (B,) each: real above 1, fake below -1 (hinge loss).
@@ -28,10 +30,17 @@ def local_spectrum(x: torch.Tensor, size: int = 16) -> torch.Tensor:
     return torch.fft.rfft2(windows * hann[:, None] * hann, norm="ortho").abs()
 
 
-def spectrum_loss(recon: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference of both local spectra: images (B, C, H, W) in [0, 1] -> 0-d.
+def spectrum_loss(recon: torch.Tensor, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
+    """Mean absolute difference of both local spectra: images (B, C, H, W) in [0, 1] -> 0-d. H and W at least 17.
 
     Where squared error averages over what it cannot know, this asks for as much fine detail as there is, wherever in a
-    window it lies: the spectrogram losses of audio (Arik et al. 2019, arXiv:1808.06719) in two dimensions.
+    window it lies: the spectrogram losses of audio (Arik et al. 2019, arXiv:1808.06719) in two dimensions. Each call
+    draws the windows' size and place: where they never move, a network puts a dot in the middle of each (docs/LOG.md).
     """
-    return F.l1_loss(local_spectrum(recon), local_spectrum(x))
+    size = WINDOWS[int(torch.randint(len(WINDOWS), (), generator=generator))]
+    top, left = torch.randint(size // 2, (2,), generator=generator).tolist()
+
+    def moved(images: torch.Tensor) -> torch.Tensor:
+        return F.pad(images, (size // 2,) * 4, "reflect")[..., top:, left:]  # so that borders lie in windows' middles
+
+    return F.l1_loss(local_spectrum(moved(recon), size), local_spectrum(moved(x), size))
