@@ -72,6 +72,7 @@ def draw_curves(log: Path, path: Path) -> None:
             if some:
                 axes.plot([line["step"] for line in some], [line[key] for line in some], color=colour, label=what)
         axes.set(xlabel="step", ylabel=label, title=title)
+        axes.locator_params(axis="x", nbins=5)
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0].set_yscale("log")

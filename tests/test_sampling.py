@@ -21,7 +21,7 @@ WRAPPERS = ("hw3_p1.sh", "hw3_p2.sh")
 FIGURES = {"hw3_p1.sh": "fig1_4.png", "hw3_p2.sh": "fig2_2.png"}
 # SHA-256 of the decoded pixels. They change with the checkpoints, and with nothing else.
 PIXELS = {
-    "hw3_p1.sh": "f0751c6970f26afd89a6c2e68354f832b4273cd8a186c8a0c8d72ef31dcf8cb9",
+    "hw3_p1.sh": "e9d9fdb0423b120fe3d956053630864d04a0f66e035cd3323da37a341252f9ed",
     "hw3_p2.sh": "10c5d52b0f9e4544f2d19a07c50e0042f045d133d20095f8972e29eba8701314",
 }
 
