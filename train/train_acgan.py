@@ -47,7 +47,7 @@ class Recipe:
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 1_500  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
@@ -98,7 +98,7 @@ def main() -> None:
         players.set_learning_rates(step)
 
         # 1. D: real up, fake down; the digits of real images alone, so that bad fakes do not mislead the classifier.
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             fake = g(z, wanted).float()
             logits_real, digit_real = d(real)
             logits_fake, _ = d(fake.detach())
@@ -109,7 +109,7 @@ def main() -> None:
         players.step_d(loss_d + loss_class)
 
         # 2. G: the same fake up, and recognised as the digit that was asked for.
-        with players.frozen_d(), torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with players.frozen_d(), repro.bf16(device, r.bf16):
             logits, digit_fake = d(fake)
             loss_g = generator_loss(logits.float())
             loss_wanted = F.cross_entropy(digit_fake.float(), wanted)

@@ -38,7 +38,7 @@ class Recipe:
     shift: int = 4  # pixels by which an image is moved at most; half of them are mirrored, too
     hold_out: bool = False  # keep 5,000 training images back, for choosing
     seed: int = 0  # of the initial weights, the order and the augmentation
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "epochs", "batch_size", "lr")
@@ -82,7 +82,7 @@ def main() -> None:
         x, y = batch
         for group in optimizer.param_groups:
             group["lr"] = r.lr * warmup_cosine(step, r.epochs * steps_per_epoch, warmup=steps_per_epoch)
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             logits = model(x).float()
         loss = F.cross_entropy(logits, y)
         optimizer.zero_grad(set_to_none=True)

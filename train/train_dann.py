@@ -53,7 +53,7 @@ class Recipe:
     domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
     width: int = 32  # channels of the first convolution
     evaluate_every: int = 500  # steps between snapshots
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         if self.source == self.target:
@@ -114,7 +114,7 @@ def main() -> None:
         for group in optimizer.param_groups:
             group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01)
         strength = reversal_strength(progress, r.strength, r.ramp) if r.mode == "dann" else 0.0
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             if r.domain_norm:
                 f_source, f_target = model.extract(x_source, labelled_domain), model.extract(x_target, TARGET)
             else:

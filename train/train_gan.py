@@ -18,7 +18,7 @@ try:
     from dlcv.adversarial import Players, keep_last_snapshot
     from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data import augment
-    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.faces import detail_rows, hold_out, read_faces
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, diff_augment
@@ -34,6 +34,7 @@ class Recipe:
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
+    rows: int = 0  # of detail in the faces' height, 0: as many as the training faces have
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam
@@ -44,7 +45,7 @@ class Recipe:
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 1_000  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
@@ -52,6 +53,7 @@ class Recipe:
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "fine")
+        recipe.require_between(self, 0, 64, "rows")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -69,7 +71,8 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine)).to(device)
+    rows = r.rows or detail_rows(images[training])
+    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine, rows)).to(device)
     g = g.to(memory_format=torch.channels_last)
     d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device).to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.99)
@@ -93,14 +96,14 @@ def main() -> None:
             return d(diff_augment(x, generator) if r.augment else x).float()
 
         # 1. D: real up, fake down.
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             fake = g(z).float()
             logits_real, logits_fake = judge(real), judge(fake.detach())
         loss_d = discriminator_loss(logits_real, logits_fake)
         players.step_d(loss_d)
 
         # 2. G: the same fake up; a fresh one would cost another forward pass.
-        with players.frozen_d(), torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with players.frozen_d(), repro.bf16(device, r.bf16):
             loss_g = generator_loss(judge(fake))
         players.step_g(loss_g)
         return {

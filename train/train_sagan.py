@@ -20,7 +20,7 @@ try:
     from dlcv.averaging import settle
     from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data import augment
-    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.faces import detail_rows, hold_out, read_faces
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.sagan import (
@@ -42,6 +42,7 @@ class Recipe:
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
+    rows: int = 0  # of detail in the faces' height, 0: as many as the training faces have
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
     steps: int = 20_000  # of the whole training
@@ -53,7 +54,7 @@ class Recipe:
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 1_000  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
@@ -61,6 +62,7 @@ class Recipe:
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "fine")
+        recipe.require_between(self, 0, 64, "rows")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -78,7 +80,8 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma, r.fine)
+    rows = r.rows or detail_rows(images[training])
+    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma, r.fine, rows)
     g = SAGANGenerator(config).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
@@ -98,14 +101,14 @@ def main() -> None:
         players.set_learning_rates(step)
 
         # 1. D: real up, fake down.
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             fake = g(z).float()
             logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
         players.step_d(loss_d)
 
         # 2. G: the same fake up; a fresh one would cost another forward pass.
-        with players.frozen_d(), torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with players.frozen_d(), repro.bf16(device, r.bf16):
             loss_g = generator_loss(d(fake).float())
         players.step_g(loss_g)
         return {

@@ -55,7 +55,7 @@ class Recipe:
     domain_norm: bool = True  # batches of the student by domain; without, mixed (the teacher sees the target only)
     width: int = 32  # channels of the first convolution
     evaluate_every: int = 1_000  # steps between snapshots
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         if self.source == self.target:
@@ -136,7 +136,7 @@ def main() -> None:
             group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01)
         student.train()
         teacher.train()  # batch statistics of the plain target images, which its running statistics follow
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             with torch.no_grad():
                 guess = teacher.classifier(teacher.extract(weak, TARGET)).float().softmax(1)
             if r.domain_norm:

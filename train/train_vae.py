@@ -5,6 +5,7 @@
 Writes model.pth (for inference), snapshots/, samples_*.png, log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ try:
     from dlcv import cli, recipe, repro
     from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import augment
-    from dlcv.data.faces import hold_out, principal_axes, read_faces
+    from dlcv.data.faces import detail_rows, hold_out, principal_axes, read_faces
     from dlcv.images import save_grid, to_float
     from dlcv.losses import spectrum_loss
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
@@ -34,6 +35,8 @@ class Recipe:
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
     pca: bool = False  # start from principal component analysis: see VAEConfig
+    rows: int = 0  # of detail in the faces' height, 0: as many as the training faces have
+    start: str = ""  # checkpoint whose weights it starts from, none: random ones
     kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
     spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
     spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
@@ -45,13 +48,14 @@ class Recipe:
     ema: float = 0.999  # decay of the averaged weights that are kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 2_000  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training: faster here, see docs/LOG.md
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "steps", "lr", "evaluate_every")
         recipe.require_between(self, 2, math.inf, "batch_size", "width")  # batch norm needs two, the last layers half
         recipe.require_between(self, 0, 1, "kl_warmup", "spectrum_from", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "kl_weight", "spectrum_weight")
+        recipe.require_between(self, 0, 64, "rows")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -80,7 +84,15 @@ def main() -> None:
 
     # Model.
     repro.seed_everything(r.seed)
-    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca))
+    rows = r.rows or detail_rows(images[training])
+    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca, rows=rows))
+    if r.start:
+        started_from = load_model(VAE, Path(r.start))
+        if dataclasses.replace(started_from.config, rows=rows) != model.config:
+            raise cli.UserError(
+                f"{r.start} holds another network ({started_from.config}); give its flags, or no --start"
+            )
+        model.load_state_dict(started_from.state_dict())
     if r.pca:
         model.set_pca(*principal_axes(images[training], r.latent_dim))
     model = model.to(device).to(memory_format=torch.channels_last)
@@ -104,7 +116,7 @@ def main() -> None:
         progress = step / r.steps
         for group in optimizer.param_groups:
             group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01)
-        with torch.autocast(device.type, torch.bfloat16, enabled=r.bf16):
+        with repro.bf16(device, r.bf16):
             recon, mu, logvar = model(x, noise)
         mse = reconstruction_loss(recon.float(), x)
         kl = kl_divergence(mu, logvar).mean()

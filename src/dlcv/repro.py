@@ -11,6 +11,19 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def bf16(device: torch.device, wanted: bool = True) -> torch.autocast:
+    """Autocast to bfloat16 inside a `with`, where it is `wanted` and the processor or GPU computes in it.
+
+    Elsewhere it would be far slower than float32: without AVX-512 PyTorch's convolutions take some 20 times as long
+    (docs/LOG.md), GPUs older than Ampere emulate it.
+    """
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted and native)
+
+
 def exact_float32() -> None:
     """No TF32 and no algorithm search on GPUs, so that float32 means the same on every machine."""
     torch.backends.cuda.matmul.allow_tf32 = False

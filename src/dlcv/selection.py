@@ -6,7 +6,7 @@ from torch import nn
 
 from dlcv.data.augment import augment_digits as augment
 from dlcv.images import to_float
-from dlcv.repro import seed_step
+from dlcv.repro import bf16, seed_step
 
 
 @torch.inference_mode()
@@ -70,7 +70,7 @@ def reverse_accuracy(
     for _ in range(steps):
         rows = torch.randint(len(target_images), (batch_size,), generator=generator)
         images = augment(to_float(target_images[rows]), generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with bf16(torch.device("cpu")):
             logits = network(images.to(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits.float(), pseudo_labels[rows])
         optimizer.zero_grad()

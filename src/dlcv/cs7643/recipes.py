@@ -37,7 +37,7 @@ class Recipe:
     imbalance_factor: float = 100.0  # largest class divided by smallest
     augment: bool = True  # training images moved by up to 4 pixels, half of them mirrored
     validation: int = 5_000  # training images that are held out for choosing; 0 keeps the last epoch
-    bf16: bool = False  # autocast in training
+    bf16: bool = False  # autocast in training, where the processor has it
     seed: int = 0  # of the initial weights, the order and the augmentation
 
     def __post_init__(self) -> None:

@@ -19,9 +19,22 @@ class VAEConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
     pca: bool = False  # a fixed linear shortcut beside both networks, which then learn what PCA cannot
+    rows: int = 64  # of detail in the pictures' height: fewer where the faces were stretched
 
 
-PIXELS = 3 * 64 * 64
+SIZE = 64
+PIXELS = 3 * SIZE * SIZE
+
+
+def limit_rows(x: torch.Tensor, rows: int) -> torch.Tensor:
+    """(B, 3, H, W) with no finer detail in height than `rows` rows can hold: made that small, and enlarged again.
+
+    Faces that were stretched in height have no finer detail: a generator that paints some is told by it. Bicubic,
+    antialiased; values may leave their range a little.
+    """
+    x = x.to(torch.promote_types(x.dtype, torch.float32))  # not in bfloat16's 8 bits
+    small = F.interpolate(x, (rows, x.shape[3]), mode="bicubic", antialias=True)
+    return F.interpolate(small, x.shape[2:], mode="bicubic")
 
 
 class Residual(nn.Module):
@@ -123,12 +136,13 @@ class VAE(nn.Module):
         return mu, logvar.clamp(-20, 5)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, Z) -> (B, 3, 64, 64) in [0, 1]; beyond it, where the linear shortcut leads there in training."""
-        if not self.config.pca:
-            return self.decoder(z)
-        with torch.autocast(z.device.type, enabled=False):
-            linear = (self.pca_mean + z @ self.pca_axes).unflatten(1, (3, 64, 64))
-        x = linear + self.decoder(z)
+        """(B, Z) -> (B, 3, 64, 64) in [0, 1]; in training beyond it, where linear shortcut or rows lead there."""
+        x = self.decoder(z)
+        if self.config.pca:
+            with torch.autocast(z.device.type, enabled=False):
+                x = x + (self.pca_mean + z @ self.pca_axes).unflatten(1, (3, SIZE, SIZE))
+        if self.config.rows < SIZE:
+            x = limit_rows(x, self.config.rows)
         return x if self.training else x.clamp(0, 1)
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

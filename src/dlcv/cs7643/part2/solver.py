@@ -66,7 +66,9 @@ class Solver:
         self.save_best = get("save_best", True)
         self.validation = get("validation", 5000)
         self.seed = get("seed", 0)
-        self.bf16 = get("bf16", False)
+        # bfloat16 only where the processor has it: without AVX-512 it is far slower than float32.
+        has_bf16 = self.device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+        self.bf16 = get("bf16", False) and has_bf16
         self.augment = get("augment", True)
         if self.model_type not in MODELS:
             raise ValueError(f"model {self.model_type}: one of {', '.join(MODELS)}")
