@@ -25,7 +25,8 @@ def main() -> None:
     model = load_model(ACGANGenerator, args.checkpoint).double()
     discriminator = ACGANDiscriminator(ACGANDiscriminatorConfig(recipe["width_d"]))
     draw_text([str(model), str(discriminator)], args.out / "acgan_architecture.png")
-    draw_gan_curves(args.log, args.out / "acgan_curves.png")
+    if args.curves:
+        draw_gan_curves(args.log, args.out / "acgan_curves.png")
     z = noise(SEED, ROWS, model.config.latent_dim).repeat_interleave(10, dim=0)
     images = sample_digits(model, z, torch.arange(10).repeat(ROWS))
     save_image(args.out / "acgan_digits.png", make_grid(images, 10).repeat(2, axis=0).repeat(2, axis=1))

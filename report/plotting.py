@@ -21,14 +21,19 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 
 
 def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
-    """--checkpoint, --log and --out of a GAN's figures. Raises UserError when the log is not there."""
+    """--checkpoint, --log, --no-curves and --out of a GAN's figures. Raises UserError when the log is not there."""
     parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
     parser.add_argument("--log", type=Path, default=Path(f"runs/{name}_seed0/log.jsonl"))
     parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument(
+        "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
+    )
     args = parser.parse_args()
-    if not args.log.exists():
-        raise cli.UserError(f"{args.log} is not there: train first (python train/train_{name}.py), or give --log")
+    if args.curves and not args.log.exists():
+        raise cli.UserError(
+            f"{args.log} is not there: train first (python train/train_{name}.py), or give --log or --no-curves"
+        )
     return args
 
 

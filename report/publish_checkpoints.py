@@ -2,12 +2,12 @@
 
 python report/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
 python report/publish_checkpoints.py --coarse-chroma gan.pth=runs/gan_seed0/model.pth
+python report/publish_checkpoints.py --rows 54 gan.pth=checkpoints/gan.pth sagan.pth=checkpoints/sagan.pth
 python report/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_mymodel_seed0/model.pth
 python report/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
 
 import argparse
-import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -17,6 +17,7 @@ try:
     from dlcv.cifar_models import load_cifar_model
     from dlcv.files import write_bytes, write_text
     from dlcv.models.gan import Generator
+    from dlcv.models.sagan import SAGANGenerator
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -31,6 +32,10 @@ def main() -> None:
         "--coarse-chroma", action="store_true",
         help="a GAN that was trained without gets its colour at half the resolution; its provenance tells",
     )  # fmt: skip
+    parser.add_argument(
+        "--rows", type=int, metavar="N",
+        help="a GAN or SAGAN that was trained with more rows of detail gets N; its provenance tells",
+    )  # fmt: skip
     parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
     wrong = [words for words in args.named if "=" not in words]
@@ -43,6 +48,8 @@ def main() -> None:
         models |= {f"{args.prefix}_{path.parent.name.removesuffix(suffix)}.pth": path for path in found}
         if not found:
             raise cli.UserError(f"no *{suffix}/model.pth below {args.study}")
+    if args.rows is not None and not 1 <= args.rows <= 64:
+        raise cli.UsageError(f"--rows {args.rows}: must be between 1 and 64")
     manifest = read_manifest(args.into / "MANIFEST")
     for name, path in models.items():
         # Nothing but a checkpoint is published: the project's own, or a course's plain state dict.
@@ -50,13 +57,14 @@ def main() -> None:
             load_cifar_model(path)
         else:
             read_checkpoint(path)
-        if args.coarse_chroma:
+        later = {"coarse_chroma": True} if args.coarse_chroma else {}
+        later |= {"rows": args.rows} if args.rows else {}
+        if later:
             trained = read_checkpoint(path)
-            model = model_from(Generator, trained, path)
-            model.config = dataclasses.replace(model.config, coarse_chroma=True)
-            save_checkpoint(
-                args.into / name, model, trained["provenance"] | {"coarse_chroma": "added after the training"}
-            )
+            cls = SAGANGenerator if trained["arch"] == "SAGANGenerator" else Generator
+            changed = trained | {"config": trained["config"] | later}  # neither has weights of its own
+            told = dict.fromkeys(later, "added after the training")
+            save_checkpoint(args.into / name, model_from(cls, changed, path), trained["provenance"] | told)
         else:
             write_bytes(args.into / name, path.read_bytes())
         content = (args.into / name).read_bytes()

@@ -59,7 +59,8 @@ def main() -> None:
     config = SAGANDiscriminatorConfig(*(recipe[name] for name in ("width_d", "attention", "norm_last", "fine")))
     discriminator = SAGANDiscriminator(config)
     draw_text([str(model), str(discriminator)], args.out / "sagan_architecture.png")
-    draw_gan_curves(args.log, args.out / "sagan_curves.png")
+    if args.curves:
+        draw_gan_curves(args.log, args.out / "sagan_curves.png")
     first = sample_images(model, noise(SEED, 32, model.config.latent_dim))  # the same 32 as hw2_p1.sh's first
     save_image(args.out / "sagan_faces.png", make_grid(first, 8))
     if model.config.attention:

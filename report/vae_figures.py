@@ -143,16 +143,22 @@ def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth")
     parser.add_argument("--log", type=Path, default=Path("runs/vae_seed0/log.jsonl"))
+    parser.add_argument(
+        "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
+    )
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
-    if not args.log.exists():
-        raise cli.UserError(f"{args.log} is not there: train first (python train/train_vae.py), or give --log")
+    if args.curves and not args.log.exists():
+        raise cli.UserError(
+            f"{args.log} is not there: train first (python train/train_vae.py), or give --log or --no-curves"
+        )
     model = load_model(VAE, args.checkpoint)
     lines = str(model).splitlines()
     middle = next(row for row, line in enumerate(lines) if line.startswith("  (decoder)"))
     draw_text(["\n".join(lines[:middle]), "\n".join(lines[middle:])], args.out / "fig1_1.png")
-    draw_curves(args.log, args.out / "fig1_2.png")
+    if args.curves:
+        draw_curves(args.log, args.out / "fig1_2.png")
 
     names, images = read_faces(args.data, "test")
     order = np.random.RandomState(0).permutation(len(images))

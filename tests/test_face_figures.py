@@ -61,3 +61,13 @@ def test_a_missing_log_is_told(runs: Path, faces: Path, tmp_path: Path) -> None:
         flags = ["--checkpoint", runs / name / "model.pth", "--log", tmp_path / "none", "--data", faces]
         result = call("python3", REPORT / f"{name}_figures.py", *flags, "--out", tmp_path)
         assert_one_line(result, 1, "train first", f"train_{name}.py")
+
+
+def test_curves_whose_log_is_gone_stay_as_they_are(runs: Path, faces: Path, tmp_path: Path) -> None:
+    (tmp_path / "gan_curves.png").write_text("old")
+    flags = ["--checkpoint", runs / "gan" / "model.pth", "--vae", runs / "vae" / "model.pth", "--data", faces]
+    result = call(
+        "python3", REPORT / "gan_figures.py", *flags, "--log", tmp_path / "none", "--no-curves", "--out", tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "gan_curves.png").read_text() == "old" and (tmp_path / "fig2_2.png").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.losses import discriminator_loss, generator_loss
-from dlcv.models import gan, sagan
+from dlcv.models import gan, sagan, vae
 from dlcv.models.gan import (
     Discriminator,
     DiscriminatorConfig,
@@ -46,6 +46,20 @@ def test_shapes_and_ranges(fine: int) -> None:
     coarse = Generator(GeneratorConfig(6, 4, coarse_chroma=True, fine=fine)).eval()
     coarse.load_state_dict(g.state_dict())  # it has no weights of its own
     assert torch.equal(coarse(z), (gan.coarse_chroma(g(z)))) and not torch.equal(coarse(z), g(z))
+    few = Generator(GeneratorConfig(6, 4, rows=20, fine=fine)).eval()
+    few.load_state_dict(g.state_dict())
+    assert torch.equal(few(z), (gan.limit_rows(g(z), 20))) and not torch.equal(few(z), g(z))
+
+
+@pytest.mark.parametrize("module", [gan, sagan, vae])
+def test_few_rows_hold_no_finer_detail(module: ModuleType) -> None:
+    rows = torch.arange(64, dtype=torch.float64).view(1, 1, 64, 1).expand(2, 3, 64, 8)
+    slow, fast = (torch.sin(rows * 2 * torch.pi * cycles / 64) for cycles in (4, 30))
+    assert (module.limit_rows(slow, 40) - slow)[:, :, 4:-4].abs().max() < 0.03
+    assert module.limit_rows(fast, 40).abs().max() < 0.15  # 30 cycles need 60 rows
+    wide = fast.mT.expand(2, 3, 8, 64)  # fine detail in width stays
+    assert torch.allclose(module.limit_rows(wide, 5), wide, atol=1e-12)
+    assert module.limit_rows(slow.bfloat16(), 40).dtype == torch.float32
 
 
 @pytest.mark.parametrize("module", [gan, sagan])
@@ -167,3 +181,20 @@ def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_pat
     assert all(torch.equal(a[name], b[name]) for name in a)
     first = load_model(Generator, whole / "snapshots" / "step_000020.pth").state_dict()
     assert not all(torch.equal(a[name], first[name]) for name in a)  # it learns
+
+
+def test_layers_without_weights_can_be_published_later(faces: Path, tmp_path: Path) -> None:
+    publish = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
+    for name, folder in (("gan", "gan"), ("sagan", "sagan")):
+        script = REPO / "train" / f"train_{name}.py"
+        flags = ["--steps", 2, "--batch-size", 4, "--latent-dim", 6, "--width", 4, "--width-d", 4, "--rows", 64]
+        result = call("python3", script, "--data", faces, "--out", tmp_path / folder, *flags)
+        assert result.returncode == 0, result.stderr
+        before = read_checkpoint(tmp_path / folder / "model.pth")
+        assert call(*publish, "--rows", 20, f"{name}.pth={tmp_path / folder / 'model.pth'}").returncode == 0
+        after = read_checkpoint(tmp_path / "checkpoints" / f"{name}.pth")
+        assert before["config"]["rows"] == 64 and after["config"]["rows"] == 20
+        assert after["provenance"]["rows"] == "added after the training"
+        assert all(torch.equal(value, after["weights"][key]) for key, value in before["weights"].items())
+    result = call(*publish, "--rows", 65, f"gan.pth={tmp_path / 'gan' / 'model.pth'}")
+    assert_one_line(result, 2, "--rows 65: must be between 1 and 64")

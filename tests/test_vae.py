@@ -1,5 +1,7 @@
 """models/vae.py against references, train/train_vae.py and inference/sample_vae.py on tiny real data."""
 
+import dataclasses
+import math
 import runpy
 import shutil
 from pathlib import Path
@@ -9,12 +11,14 @@ import pytest
 import torch
 from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
+from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.losses import local_spectrum, spectrum_loss
-from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
+from dlcv.models import vae
+from dlcv.models.vae import VAE, LatentFlow, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
 
@@ -103,6 +107,58 @@ def test_samples_follow_the_fitted_normal() -> None:
     assert torch.allclose(torch.cov(z.T), covariance, atol=0.4)
 
 
+def test_few_rows_hold_for_reconstructions_and_samples() -> None:
+    model, few = VAE(SMALL).eval(), VAE(dataclasses.replace(SMALL, rows=16)).eval()
+    few.load_state_dict(model.state_dict())  # it has no weights of its own
+    painter = nn.Sequential(nn.Linear(6, 3 * 64 * 64), nn.Unflatten(1, (3, 64, 64)), nn.Sigmoid())
+    model.decoder = few.decoder = painter  # an untrained decoder paints nothing
+    z = torch.randn(3, 6)
+    for full, x in ((model.decode(z), few.decode(z)), (model.sample(z), few.sample(z))):
+        assert x.min() >= 0 and x.max() <= 1
+        assert torch.allclose(x, vae.limit_rows(full, 16).clamp(0, 1)) and not torch.allclose(x, full, atol=1e-4)
+
+
+def test_a_flow_that_stands_still_leaves_the_fitted_normal() -> None:
+    """As it begins; and what it makes standardised latents of is what `standardise` undoes."""
+    model = VAE(dataclasses.replace(SMALL, flow_width=8)).double().eval()
+    assert model.flow is not None
+    torch.nn.init.zeros_(model.flow.last.bias)
+    factor = torch.randn(6, 6, dtype=torch.float64)
+    model.set_prior(torch.arange(6.0, dtype=torch.float64), factor @ factor.T + torch.eye(6))
+    z = noise(0, 5, 6)
+    plain = VAE(SMALL).double().eval()
+    plain.load_state_dict(model.state_dict(), strict=False)
+    assert torch.allclose(model.sample(z), plain.sample(z), atol=1e-12)
+    assert torch.allclose(model.standardise(model.prior_mean + z @ model.prior_factor.T), z, atol=1e-9)
+
+
+def test_the_flow_follows_its_velocity() -> None:
+    """Against x' = 2 t x + 1 at t, whose solution is known, from two starts."""
+    flow = LatentFlow(2, 8).double()
+    flow.velocity = lambda x, t: 2 * t[:, None] * x + 1  # type: ignore[method-assign]
+    start = torch.tensor([[0.0, 1.0]], dtype=torch.float64)
+    s = torch.linspace(0, 1, 100_001, dtype=torch.float64)
+    expected = math.e * (start + torch.trapezoid(torch.exp(-s.square()), s))
+    assert torch.allclose(flow(start, steps=200), expected, atol=1e-4)
+
+
+def test_the_flow_learns_two_heaps() -> None:
+    """What no Normal can be: latents at -2 or 2, and nothing between."""
+    torch.manual_seed(0)
+    flow = LatentFlow(1, 32, blocks=1)
+    optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
+    for _ in range(400):
+        latents = 2.0 * torch.randint(2, (128, 1)).mul(2).sub(1) + 0.1 * torch.randn(128, 1)
+        loss = flow.loss(latents, torch.randn(128, 1), torch.rand(128))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        drawn = flow(torch.randn(1_000, 1)).flatten()
+    assert (drawn.abs() - 2).abs().lt(0.6).float().mean() > 0.8  # of N(0, 1) itself: 0.16
+    assert 0.4 < (drawn > 0).float().mean() < 0.6
+
+
 def train(faces: Path, out: Path, *flags: object) -> Path:
     result = call(
         "python3", REPO / "train" / "train_vae.py", "--data", faces, "--steps", 2, "--batch-size", 4, "--latent-dim", 6,
@@ -135,6 +191,58 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
     )  # fmt: skip
     assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 40
     train(faces, tmp_path / "parts", "--steps", 40, "--evaluate-every", 20, "--resume")
+    a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_training_starts_from_weights(faces: Path, trained: Path, tmp_path: Path) -> None:
+    start = ("--start", trained / "model.pth", "--lr", 1e-12, "--weight-decay", 0)
+    again = load_model(VAE, train(faces, tmp_path / "again", *start) / "model.pth")
+    for a, b in zip(again.parameters(), load_model(VAE, trained / "model.pth").parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6)
+    provenance = read_checkpoint(tmp_path / "again" / "model.pth")["provenance"]
+    assert provenance["start"] == read_checkpoint(trained / "model.pth")["provenance"]
+    script = REPO / "train" / "train_vae.py"
+    result = call("python3", script, "--data", faces, *start, "--width", 8, "--latent-dim", 6, "--out", tmp_path / "o")
+    assert_one_line(result, 1, "holds another network")
+
+
+def train_prior(faces: Path, start: Path, out: Path, *flags: object) -> Path:
+    result = call(
+        "python3", REPO / "train" / "train_vae_prior.py", "--data", faces, "--vae", start / "model.pth", "--width", 8,
+        "--steps", 2, "--batch-size", 4, "--out", out, *flags,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -> None:
+    out = train_prior(faces, trained, tmp_path / "run")
+    before, after = (load_model(VAE, folder / "model.pth") for folder in (trained, out))
+    assert after.flow is not None and before.flow is None
+    assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
+    x = torch.rand(2, 3, 64, 64)
+    assert torch.equal(before.encode(x)[0], after.encode(x)[0])
+    provenance = read_checkpoint(out / "model.pth")["provenance"]
+    assert provenance["step"] == 2 and provenance["prior"]["recipe"]["width"] == 8
+    assert Image.open(out / "samples_000002.png").size == (8 * 66 + 2, 4 * 66 + 2)
+    result = call(
+        "python3", REPO / "inference" / "sample_vae.py", "--checkpoint", out / "model.pth", tmp_path / "a.png"
+    )
+    assert result.returncode == 0 and Image.open(tmp_path / "a.png").size == (8 * 66 + 2, 4 * 66 + 2)
+    result = call("python3", REPO / "train" / "train_vae_prior.py", "--data", faces, "--out", tmp_path / "none")
+    assert_one_line(result, 1, "cannot read the checkpoint")
+
+
+def test_a_resumed_flow_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
+    flags = ("--steps", 60, "--evaluate-every", 30)
+    train_prior(faces, trained, tmp_path / "whole", *flags)
+    kill_after_first_save(
+        tmp_path / "parts", REPO / "train" / "train_vae_prior.py", "--data", faces, "--vae", trained / "model.pth",
+        "--width", 8, "--batch-size", 4, *flags, "--out", tmp_path / "parts", "--save-seconds", 0.001,
+    )  # fmt: skip
+    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 60
+    train_prior(faces, trained, tmp_path / "parts", *flags, "--resume")
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 

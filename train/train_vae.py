@@ -17,7 +17,7 @@ try:
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.checkpoint import current_commit, load_model, model_from, read_checkpoint, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import detail_rows, hold_out, principal_axes, read_faces
     from dlcv.images import save_grid, to_float
@@ -86,13 +86,12 @@ def main() -> None:
     repro.seed_everything(r.seed)
     rows = r.rows or detail_rows(images[training])
     model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca, rows=rows))
-    if r.start:
-        started_from = load_model(VAE, Path(r.start))
-        if dataclasses.replace(started_from.config, rows=rows) != model.config:
-            raise cli.UserError(
-                f"{r.start} holds another network ({started_from.config}); give its flags, or no --start"
-            )
-        model.load_state_dict(started_from.state_dict())
+    begun = read_checkpoint(Path(r.start)) if r.start else None
+    if begun:
+        first = model_from(VAE, begun, Path(r.start))
+        if dataclasses.replace(first.config, rows=rows) != model.config:
+            raise cli.UserError(f"{r.start} holds another network ({first.config}); give its flags, or no --start")
+        model.load_state_dict(first.state_dict())
     if r.pca:
         model.set_pca(*principal_axes(images[training], r.latent_dim))
     model = model.to(device).to(memory_format=torch.channels_last)
@@ -180,7 +179,8 @@ def main() -> None:
             "metrics": scores,
             "data": {"training": len(training), "held_out": len(held_out)},
             "seconds": last["seconds"],
-        },
+        }
+        | ({"start": begun["provenance"]} if begun else {}),
     )
     print(f"{out / 'model.pth'}: " + ", ".join(f"{name} {value:.5f}" for name, value in scores.items()))
 

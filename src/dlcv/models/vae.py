@@ -4,6 +4,7 @@ With `pca`, the linear map that principal component analysis finds runs beside e
 the best linear autoencoder, which the networks alone need many epochs to reach (docs/LOG.md).
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -20,6 +21,7 @@ class VAEConfig:
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
     pca: bool = False  # a fixed linear shortcut beside both networks, which then learn what PCA cannot
     rows: int = 64  # of detail in the pictures' height: fewer where the faces were stretched
+    flow_width: int = 0  # of LatentFlow, 0: none, latents come from the fitted Normal itself
 
 
 SIZE = 64
@@ -99,8 +101,54 @@ def _plain_decoder(c: VAEConfig) -> nn.Sequential:
     return nn.Sequential(*layers) if c.pca else nn.Sequential(*layers, nn.Sigmoid())
 
 
+class LatentFlow(nn.Module):
+    """Carries N(0, I) to the latents' distribution: x' = velocity(x, t), from t = 0 to 1, for standardised latents.
+
+    A learned prior, as the second stage of a two-stage VAE (Dai and Wipf 2019, arXiv:1903.05789); trained by flow
+    matching along straight lines (Lipman et al. 2023, arXiv:2210.02747; Liu et al. 2023, arXiv:2209.03003).
+    """
+
+    frequencies: torch.Tensor
+
+    def __init__(self, latent_dim: int, width: int, blocks: int = 3) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(100), 32)))
+        self.first = nn.Linear(latent_dim, width)
+        self.time = nn.Linear(2 * len(self.frequencies), width)
+        self.times = nn.ModuleList(nn.Linear(width, width) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+            for _ in range(blocks)
+        )
+        self.last = nn.Linear(width, latent_dim)
+        nn.init.zeros_(self.last.weight)  # begins by standing still
+
+    def velocity(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """(B, Z) at times (B,) in [0, 1] -> (B, Z)."""
+        angles = t[:, None] * self.frequencies
+        time = F.silu(self.time(torch.cat([angles.sin(), angles.cos()], dim=1)))
+        h = self.first(x)
+        for block, moved in zip(self.blocks, self.times, strict=True):
+            h = h + block(h + moved(time))
+        return self.last(F.silu(h))
+
+    def loss(self, latents: torch.Tensor, noise: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Flow matching, eq. 23 with straight lines: latents and noise (B, Z), times (B,) in [0, 1] -> 0-d."""
+        x = torch.lerp(noise, latents, t[:, None])
+        return F.mse_loss(self.velocity(x, t), latents - noise)
+
+    def forward(self, noise: torch.Tensor, steps: int = 25) -> torch.Tensor:
+        """Standard normal noise (B, Z) -> standardised latents (B, Z), by Heun's method."""
+        x, ones = noise, noise.new_ones(len(noise))
+        for k in range(steps):
+            there = self.velocity(x, ones * (k / steps))
+            ahead = self.velocity(x + there / steps, ones * ((k + 1) / steps))
+            x = x + (there + ahead) / (2 * steps)
+        return x
+
+
 class VAE(nn.Module):
-    """Encoder to a diagonal Normal, decoder, and the Normal that latents are drawn from when sampling."""
+    """Encoder to a diagonal Normal, decoder, and what latents are drawn from when sampling: a Normal, or its flow."""
 
     Config = VAEConfig
     prior_mean: torch.Tensor
@@ -116,6 +164,7 @@ class VAE(nn.Module):
         self.decoder = _plain_decoder(config) if plain else _residual_decoder(config)
         self.register_buffer("prior_mean", torch.zeros(config.latent_dim))
         self.register_buffer("prior_factor", torch.eye(config.latent_dim))
+        self.flow = LatentFlow(config.latent_dim, config.flow_width) if config.flow_width else None
         if config.pca:
             self.register_buffer("pca_mean", torch.zeros(PIXELS))
             self.register_buffer("pca_axes", torch.eye(config.latent_dim, PIXELS))
@@ -151,8 +200,12 @@ class VAE(nn.Module):
         return self.decode(mu + noise * (0.5 * logvar).exp()), mu, logvar
 
     def sample(self, noise: torch.Tensor) -> torch.Tensor:
-        """Standard normal noise (B, Z) -> images (B, 3, 64, 64) in [0, 1], by way of the fitted Normal."""
-        return self.decode(self.prior_mean + noise @ self.prior_factor.T)
+        """Standard normal noise (B, Z) -> images (B, 3, 64, 64) in [0, 1], by way of the flow and the fitted Normal."""
+        return self.decode(self.prior_mean + (self.flow(noise) if self.flow else noise) @ self.prior_factor.T)
+
+    def standardise(self, z: torch.Tensor) -> torch.Tensor:
+        """Latents (B, Z) -> (B, Z) of mean 0 and covariance 1 over the aggregate posterior."""
+        return torch.linalg.solve_triangular(self.prior_factor, (z - self.prior_mean).T, upper=False).T
 
     def set_pca(self, mean: torch.Tensor, axes: torch.Tensor) -> None:
         """The linear shortcut: mean (3 * 64 * 64,), axes (Z, 3 * 64 * 64), each as long as its standard deviation."""

@@ -1,0 +1,124 @@
+"""Trains the flow that carries N(0, I) to a trained VAE's latents, so that its samples are as good as its posterior.
+
+    python train/train_vae.py                 # first: writes runs/vae_seed0/model.pth
+    python train/train_vae_prior.py           # then: runs/vae_prior_seed0/model.pth, the same VAE with its flow
+
+Encoder and decoder stay as they are: reconstructions do not change, samples do. Writes model.pth (for inference),
+samples_*.png, log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+import dataclasses
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import cast
+
+try:
+    import numpy as np
+    import torch
+    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+    from dlcv import cli, recipe, repro
+    from dlcv.checkpoint import current_commit, model_from, read_checkpoint, save_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import save_grid, to_float
+    from dlcv.models.vae import VAE, LatentFlow
+    from dlcv.schedule import warmup_cosine
+    from dlcv.trainer import read_log, run_steps
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    vae: str = "runs/vae_seed0/model.pth"  # checkpoint of the VAE whose latents are learned
+    width: int = 512  # units of the flow's layers
+    steps: int = 4_000  # of the whole training
+    batch_size: int = 512  # latents a step
+    lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
+    weight_decay: float = 1e-2  # AdamW's
+    ema: float = 0.998  # decay of the averaged weights that are kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 1_000  # steps between looks at held-out faces and grids of samples
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "width", "steps", "batch_size", "lr", "evaluate_every")
+        recipe.require_between(self, 0, 1, "ema")
+        recipe.require_between(self, 0, math.inf, "seed", "weight_decay")
+
+
+QUICK = {"steps": 200, "evaluate_every": 100, "ema": 0.97, "width": 128}  # a short run needs a short memory
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the flow from N(0, I) to a trained VAE's latents.", QUICK)
+    out = args.out or Path("runs") / f"vae_prior_seed{r.seed}{'_quick' if args.quick else ''}"
+    device = repro.choose_device()
+    current_commit()  # of the code that runs now, whatever is committed meanwhile
+    trained = read_checkpoint(Path(r.vae))
+    vae = model_from(VAE, trained, Path(r.vae)).to(device)
+
+    # Data: the posteriors of the training faces and of their mirror images, standardised. No test face is read here.
+    _, images = read_faces(args.data, "train")
+    training, held_out = hold_out(len(images))
+
+    @torch.no_grad()
+    def posteriors(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Means and standard deviations (2 N, Z) of q(z|x)."""
+        parts = []
+        for some in rows.split(50):
+            x = to_float(images[some].to(device))
+            parts += [vae.encode(x), vae.encode(x.flip(3))]
+        return torch.cat([mu for mu, _ in parts]), torch.cat([(0.5 * logvar).exp() for _, logvar in parts])
+
+    seen, unseen = posteriors(training), posteriors(held_out)
+
+    # Model: the VAE again, with a flow.
+    repro.seed_everything(r.seed)
+    whole = VAE(dataclasses.replace(vae.config, flow_width=r.width)).to(device).eval()
+    flow = LatentFlow(vae.config.latent_dim, r.width).to(device)
+    average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    averaged = whole.flow = cast(LatentFlow, average.module)
+    whole.load_state_dict(vae.state_dict(), strict=False)
+    optimizer = torch.optim.AdamW(flow.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+    def draw(of: tuple[torch.Tensor, torch.Tensor], n: int, generator: torch.Generator) -> Batch:
+        """Standardised latents (N, Z), noise (N, Z) and times (N,)."""
+        rows = torch.randint(len(of[0]), (n,), generator=generator)
+        own, noise = torch.randn((2, n, of[0].shape[1]), generator=generator).to(device)
+        times = torch.rand(n, generator=generator).to(device)
+        return vae.standardise(of[0][rows] + own * of[1][rows]), noise, times
+
+    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
+        for group in optimizer.param_groups:
+            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01)
+        loss = flow.loss(*batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        average.update_parameters(flow)
+        return {"loss": loss}
+
+    fixed = repro.noise(0, 32, vae.config.latent_dim).float().to(device)
+
+    @torch.no_grad()
+    def evaluate(done: int) -> dict[str, float | np.ndarray]:
+        batch = draw(unseen, 16 * r.batch_size, torch.Generator().manual_seed(r.seed))  # the same at each look
+        samples = save_grid(out / f"samples_{done:06d}.png", whole.sample(fixed) * 2 - 1)
+        return {"samples": samples, "held_out_loss": float(averaged.loss(*batch))}
+
+    run_steps(
+        train_step, lambda step: draw(seen, r.batch_size, repro.seed_step(r.seed, step)), steps=r.steps,
+        recipe=asdict(r), out=out, resume=args.resume, save_seconds=args.save_seconds, evaluate=evaluate,
+        evaluate_every=r.evaluate_every, state={"flow": flow, "average": average, "optimizer": optimizer},
+    )  # fmt: skip
+
+    last = [line for line in read_log(out / "log.jsonl") if "held_out_loss" in line][-1]
+    prior = {"recipe": asdict(r), "metrics": {"held_out_loss": last["held_out_loss"]}, "seconds": last["seconds"]}
+    save_checkpoint(out / "model.pth", whole, trained["provenance"] | {"prior": prior | {"selection": "last step"}})
+    print(f"{out / 'model.pth'}: held_out_loss {last['held_out_loss']:.4f}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_vae_prior.py")
