@@ -43,9 +43,9 @@ class Facts:
         buffers = re.compile(r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*)$")
         return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
 
-    def face(self, purpose: str, against: str = "test") -> dict[str, str]:
-        """The newest line of docs/results/face_scores.csv with this purpose, numbers rounded as in the tables."""
-        row = self._newest("face_scores.csv", purpose=f"table: {purpose}", against=against)
+    def face(self, purpose: str, against: str = "test", **more: str) -> dict[str, str]:
+        """The newest line of docs/results/face_scores.csv with this purpose (and `more` columns), numbers rounded."""
+        row = self._newest("face_scores.csv", purpose=f"table: {purpose}", against=against, **more)
         digits = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2, "recon_mse": 4}
         return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items() if row[name]}
 
