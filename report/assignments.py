@@ -45,6 +45,7 @@ def tsne(kind: str, pairs: tuple[str, ...]) -> tuple[str, ...]:
 PAIRS_2020, PAIRS_2021 = ("usps_mnistm", "mnistm_svhn", "svhn_usps"), ("mnistm_usps", "svhn_mnistm", "usps_svhn")
 DANN, UDA = ("src/dlcv/models/dann.py", "train/train_dann.py"), ("src/dlcv/models/uda.py", "train/train_uda.py")
 VAE, GAN = ("src/dlcv/models/vae.py", "train/train_vae.py"), ("src/dlcv/models/gan.py", "train/train_gan.py")
+PRIOR = "train/train_vae_prior.py"
 SAGAN = ("src/dlcv/models/sagan.py", "train/train_sagan.py", "checkpoints/sagan.pth")
 ACGAN = ("src/dlcv/models/acgan.py", "train/train_acgan.py", "checkpoints/acgan.pth")
 CNN = ("src/dlcv/models/cifar_cnn.py", "train/train_cifar_cnn.py", f"{RESULTS}/cifar_cnn_runs.csv")
@@ -58,7 +59,7 @@ ASSIGNMENTS = {
         Row("1-1", "5", "VAE: architecture, implementation", VAE, (f"{FIGURES}/fig1_1.png", HW3)),
         Row("1-2", "5", "learning curves", VAE, (f"{FIGURES}/fig1_2.png",)),
         Row("1-3", "5", "ten reconstructions with MSE", VAE, (f"{FIGURES}/table1_3.png",)),
-        Row("1-4", "5", "32 samples", (*VAE, "hw3_p1.sh", "checkpoints/vae.pth"), (f"{FIGURES}/fig1_4.png",)),
+        Row("1-4", "5", "32 samples", (*VAE, PRIOR, "hw3_p1.sh", "checkpoints/vae.pth"), (f"{FIGURES}/fig1_4.png",)),
         Row("1-5", "5", "t-SNE of the latents by attribute", ("report/vae_figures.py",), (f"{FIGURES}/fig1_5.png",)),
         Row("1-6", "5", "discussion", (), (HW3,)),
         Row("2-1", "5", "GAN: architecture, implementation", GAN, (f"{FIGURES}/fig2_1.png", HW3)),

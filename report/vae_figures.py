@@ -54,12 +54,14 @@ def pictures(images: torch.Tensor) -> np.ndarray:
     return images.permute(0, 2, 3, 1).numpy()
 
 
-def draw_curves(log: Path, path: Path) -> None:
-    lines = read_log(log)
+def draw_curves(logs: list[Path], path: Path) -> None:
+    """Of a training, or of several that followed each other: each quantity from the log that holds it."""
+    lines = [line for log in logs for line in read_log(log)]
     panels = [
         ("mse", "reconstruction", "squared error, pixel mean"),
         ("kl", "KL divergence", "nats"),
         ("spectrum", "local spectrum", "mean difference of magnitudes"),
+        ("loss", "flow to the latents", "flow matching, mean square"),
     ]
     panels = [panel for panel in panels if any(panel[0] in line for line in lines)]
     figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), layout="constrained")
@@ -144,11 +146,18 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth")
     parser.add_argument("--log", type=Path, default=Path("runs/vae_seed0/log.jsonl"))
     parser.add_argument(
+        "--then", nargs="*", type=Path, default=[], metavar="LOG",
+        help="logs of what followed, drawn as fig1_2_then: a training from its weights, its flow's",
+    )  # fmt: skip
+    parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
     )
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--data", type=Path)
     args = parser.parse_args()
+    for log in args.then:
+        if not log.exists():
+            raise cli.UserError(f"{log} is not there: give --then the log.jsonl of a training")
     if args.curves and not args.log.exists():
         raise cli.UserError(
             f"{args.log} is not there: train first (python train/train_vae.py), or give --log or --no-curves"
@@ -158,7 +167,9 @@ def main() -> None:
     middle = next(row for row, line in enumerate(lines) if line.startswith("  (decoder)"))
     draw_text(["\n".join(lines[:middle]), "\n".join(lines[middle:])], args.out / "fig1_1.png")
     if args.curves:
-        draw_curves(args.log, args.out / "fig1_2.png")
+        draw_curves([args.log], args.out / "fig1_2.png")
+    if args.then:
+        draw_curves(args.then, args.out / "fig1_2_then.png")
 
     names, images = read_faces(args.data, "test")
     order = np.random.RandomState(0).permutation(len(images))

@@ -63,6 +63,20 @@ def test_a_missing_log_is_told(runs: Path, faces: Path, tmp_path: Path) -> None:
         assert_one_line(result, 1, "train first", f"train_{name}.py")
 
 
+def test_curves_of_what_followed(runs: Path, faces: Path, tmp_path: Path) -> None:
+    model = runs / "vae" / "model.pth"
+    prior = ["python3", REPO / "train" / "train_vae_prior.py", "--vae", model, "--data", faces, "--width", 8]
+    assert call(*prior, "--steps", 2, "--batch-size", 4, "--out", tmp_path / "prior").returncode == 0
+    command = ["python3", REPORT / "vae_figures.py", "--checkpoint", tmp_path / "prior" / "model.pth", "--data", faces]
+    logs = [runs / "vae" / "log.jsonl", tmp_path / "prior" / "log.jsonl"]
+    result = call(*command, "--no-curves", "--then", *logs, "--out", tmp_path / "figures")
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "figures" / "fig1_2.png").exists()
+    with Image.open(tmp_path / "figures" / "fig1_2_then.png") as image:
+        assert image.size[0] > 3 * image.size[1]  # four panels
+    assert_one_line(call(*command, "--then", tmp_path / "none", "--out", tmp_path), 1, "none is not there")
+
+
 def test_curves_whose_log_is_gone_stay_as_they_are(runs: Path, faces: Path, tmp_path: Path) -> None:
     (tmp_path / "gan_curves.png").write_text("old")
     flags = ["--checkpoint", runs / "gan" / "model.pth", "--vae", runs / "vae" / "model.pth", "--data", faces]

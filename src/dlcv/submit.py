@@ -138,7 +138,7 @@ def collect_dlcv(course: str, student: str) -> Collection:
         wrappers = {"hw3_p1.sh": "sample_vae.py", "hw3_p2.sh": "sample_gan.py", **digits}
         return _repository(
             wrappers,
-            ("train_vae.py", "train_gan.py", *trainings),
+            ("train_vae.py", "train_vae_prior.py", "train_gan.py", *trainings),
             ["vae.pth", "gan.pth", *pairs],
             f"hw3_{student}.pdf",
         )
