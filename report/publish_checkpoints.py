@@ -12,12 +12,15 @@ import hashlib
 from pathlib import Path
 
 try:
+    from torch import nn
+
     from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, model_from, read_checkpoint, read_manifest, save_checkpoint
     from dlcv.cifar_models import load_cifar_model
     from dlcv.files import write_bytes, write_text
     from dlcv.models.gan import Generator
     from dlcv.models.sagan import SAGANGenerator
+    from dlcv.models.vae import VAE
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -34,7 +37,7 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument(
         "--rows", type=int, metavar="N",
-        help="a GAN or SAGAN that was trained with more rows of detail gets N; its provenance tells",
+        help="a VAE, GAN or SAGAN that was trained with more rows of detail gets N; its provenance tells",
     )  # fmt: skip
     parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
@@ -61,7 +64,7 @@ def main() -> None:
         later |= {"rows": args.rows} if args.rows else {}
         if later:
             trained = read_checkpoint(path)
-            cls = SAGANGenerator if trained["arch"] == "SAGANGenerator" else Generator
+            cls: type[nn.Module] = {"SAGANGenerator": SAGANGenerator, "VAE": VAE}.get(trained["arch"], Generator)
             changed = trained | {"config": trained["config"] | later}  # neither has weights of its own
             told = dict.fromkeys(later, "added after the training")
             save_checkpoint(args.into / name, model_from(cls, changed, path), trained["provenance"] | told)

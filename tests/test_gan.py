@@ -185,9 +185,9 @@ def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_pat
 
 def test_layers_without_weights_can_be_published_later(faces: Path, tmp_path: Path) -> None:
     publish = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
-    for name, folder in (("gan", "gan"), ("sagan", "sagan")):
-        script = REPO / "train" / f"train_{name}.py"
-        flags = ["--steps", 2, "--batch-size", 4, "--latent-dim", 6, "--width", 4, "--width-d", 4, "--rows", 64]
+    for name, more in (("gan", ["--width-d", 4]), ("sagan", ["--width-d", 4]), ("vae", [])):
+        script, folder = REPO / "train" / f"train_{name}.py", name
+        flags = ["--steps", 2, "--batch-size", 4, "--latent-dim", 6, "--width", 4, "--rows", 64, *more]
         result = call("python3", script, "--data", faces, "--out", tmp_path / folder, *flags)
         assert result.returncode == 0, result.stderr
         before = read_checkpoint(tmp_path / folder / "model.pth")

@@ -15,7 +15,8 @@ from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
-from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.checkpoint import load_model, model_from, read_checkpoint
+from dlcv.data.faces import detail_rows, hold_out, read_faces
 from dlcv.losses import local_spectrum, spectrum_loss
 from dlcv.models import vae
 from dlcv.models.vae import VAE, LatentFlow, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
@@ -195,16 +196,17 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_a_training_starts_from_weights(faces: Path, trained: Path, tmp_path: Path) -> None:
-    start = ("--start", trained / "model.pth", "--lr", 1e-12, "--weight-decay", 0)
-    again = load_model(VAE, train(faces, tmp_path / "again", *start) / "model.pth")
-    for a, b in zip(again.parameters(), load_model(VAE, trained / "model.pth").parameters(), strict=True):
-        assert torch.allclose(a, b, atol=1e-6)
-    provenance = read_checkpoint(tmp_path / "again" / "model.pth")["provenance"]
-    assert provenance["start"] == read_checkpoint(trained / "model.pth")["provenance"]
-    script = REPO / "train" / "train_vae.py"
-    result = call("python3", script, "--data", faces, *start, "--width", 8, "--latent-dim", 6, "--out", tmp_path / "o")
-    assert_one_line(result, 1, "holds another network")
+def test_rows_are_limited_in_what_is_kept_alone(faces: Path, trained: Path, tmp_path: Path) -> None:
+    few, all_rows = (read_checkpoint(train(faces, tmp_path / str(n), "--rows", n) / "model.pth") for n in (20, 64))
+    assert few["config"]["rows"] == 20 and all_rows["config"]["rows"] == 64
+    assert all(torch.equal(value, all_rows["weights"][name]) for name, value in few["weights"].items())
+    limited, free = (model_from(VAE, content, tmp_path) for content in (few, all_rows))
+    z = 3 * torch.randn(4, 6)
+    assert torch.equal(limited.decode(z), vae.limit_rows(free.decode(z), 20).clamp(0, 1))
+    assert not torch.equal(limited.decode(z), free.decode(z))
+    _, images = read_faces(faces, "train")
+    counted = detail_rows(images[hold_out(len(images))[0]])
+    assert load_model(VAE, trained / "model.pth").config.rows == counted
 
 
 def train_prior(faces: Path, start: Path, out: Path, *flags: object) -> Path:

@@ -6,6 +6,7 @@ Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.
 watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ class Recipe:
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
-    rows: int = 0  # of detail in the faces' height, 0: as many as the training faces have
+    rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam
@@ -71,12 +72,13 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    rows = r.rows or detail_rows(images[training])
-    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine, rows)).to(device)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine)).to(device)
     g = g.to(memory_format=torch.channels_last)
     d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device).to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.99)
     averaged = players.averaged
+    # Training paints freely; what is kept has no finer rows than the faces (training behind that limit: docs/LOG.md).
+    averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
 
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Generator]
 

@@ -7,6 +7,7 @@ Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.
 log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
+import dataclasses
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Recipe:
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
     coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
-    rows: int = 0  # of detail in the faces' height, 0: as many as the training faces have
+    rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
     steps: int = 20_000  # of the whole training
@@ -80,13 +81,14 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    rows = r.rows or detail_rows(images[training])
-    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma, r.fine, rows)
+    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma, r.fine)
     g = SAGANGenerator(config).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.9, average_buffers=False)  # buffers: settle
     averaged = players.averaged
+    # Training paints freely; what is kept has no finer rows than the faces (training behind that limit: docs/LOG.md).
+    averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
 
     def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Faces, half of them mirrored; latents."""

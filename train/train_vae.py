@@ -17,7 +17,7 @@ try:
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, model_from, read_checkpoint, save_checkpoint
+    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import augment
     from dlcv.data.faces import detail_rows, hold_out, principal_axes, read_faces
     from dlcv.images import save_grid, to_float
@@ -35,8 +35,7 @@ class Recipe:
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
     pca: bool = False  # start from principal component analysis: see VAEConfig
-    rows: int = 0  # of detail in the faces' height, 0: as many as the training faces have
-    start: str = ""  # checkpoint whose weights it starts from, none: random ones
+    rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
     spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
     spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
@@ -84,19 +83,14 @@ def main() -> None:
 
     # Model.
     repro.seed_everything(r.seed)
-    rows = r.rows or detail_rows(images[training])
-    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca, rows=rows))
-    begun = read_checkpoint(Path(r.start)) if r.start else None
-    if begun:
-        first = model_from(VAE, begun, Path(r.start))
-        if dataclasses.replace(first.config, rows=rows) != model.config:
-            raise cli.UserError(f"{r.start} holds another network ({first.config}); give its flags, or no --start")
-        model.load_state_dict(first.state_dict())
+    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca))
     if r.pca:
         model.set_pca(*principal_axes(images[training], r.latent_dim))
     model = model.to(device).to(memory_format=torch.channels_last)
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
     averaged = cast(VAE, average.module).eval()
+    # Training paints freely; what is kept has no finer rows than the faces (training behind that limit: docs/LOG.md).
+    averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
 
     def faces(rows: torch.Tensor) -> torch.Tensor:
@@ -179,8 +173,7 @@ def main() -> None:
             "metrics": scores,
             "data": {"training": len(training), "held_out": len(held_out)},
             "seconds": last["seconds"],
-        }
-        | ({"start": begun["provenance"]} if begun else {}),
+        },
     )
     print(f"{out / 'model.pth'}: " + ", ".join(f"{name} {value:.5f}" for name, value in scores.items()))
 
