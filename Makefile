@@ -28,7 +28,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/digit_figures.py dann
 	python3 report/digit_figures.py uda
 	python3 report/face_tables.py
-	python3 report/vae_figures.py
+	python3 report/vae_figures.py --then runs/vae_prior_seed0/log.jsonl
 	python3 report/gan_figures.py
 	python3 report/sagan_figures.py
 	python3 report/acgan_figures.py

@@ -136,7 +136,7 @@ def main() -> None:
             measure("faces in memory", threads, network, None, False, False, False)
             measure("… and train_gan.py's step", threads, network, None, True, False, False)
             measure("… and channels_last", threads, network, None, True, True, False)
-            measure("… and bf16 (what train_gan.py does)", threads, network, None, True, True, True)
+            measure("… and bf16 (what train_gan.py does, with AVX-512)", threads, network, None, True, True, True)
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def main() -> None:
         measure("usual: PIL files, DataLoader with 2 workers", threads, 64, 2, False, False, False)
         measure("images in memory, augmented as tensors", threads, 64, None, False, False, False)
         measure("… and channels_last", threads, 64, None, True, False, False)
-        measure("… and bf16 (what train_dann.py does)", threads, 64, None, True, True, False)
+        measure("… and bf16 (what train_dann.py does, with AVX-512)", threads, 64, None, True, True, False)
         measure("… and bf16, torch.compile", threads, 64, None, True, True, True)
         measure("… and bf16, larger batch", threads, 256, None, True, True, False)
 

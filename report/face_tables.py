@@ -27,6 +27,8 @@ TEXTS = [
 RENAMED = {
     "GAN, step 27,000": "GAN as it was trained, step 27,000: colour and rows at full resolution",
     "SAGAN without attention": "SAGAN without attention, rows at full resolution",
+    "plain VAE, equal time": "plain VAE, equal time, rows at full resolution",
+    "PyTorch tutorial's DCGAN, equal time": "PyTorch tutorial's DCGAN, equal time, rows at full resolution",
 }
 # Checkpoints that were published under the same purpose before, and still are what another row compares with.
 BEFORE = {"fced9b28ff99": "SAGAN as it was trained: rows at full resolution"}

@@ -40,7 +40,9 @@ class Facts:
     def parameters(self, checkpoint: str) -> str:
         """Number of weights of a checkpoint, buffers of normalisations not counted, with thousands separated."""
         weights = read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["weights"]
-        buffers = re.compile(r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*)$")
+        buffers = re.compile(
+            r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*|flow\.frequencies)$"
+        )
         return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
 
     def face(self, purpose: str, against: str = "test", **more: str) -> dict[str, str]:

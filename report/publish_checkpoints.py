@@ -64,6 +64,9 @@ def main() -> None:
         later |= {"rows": args.rows} if args.rows else {}
         if later:
             trained = read_checkpoint(path)
+            later = {key: value for key, value in later.items() if trained["config"].get(key) != value}
+            if "coarse_chroma" in later and trained["arch"] == "VAE":
+                raise cli.UsageError(f"{path} holds a VAE: it has no coarse chroma")
             cls: type[nn.Module] = {"SAGANGenerator": SAGANGenerator, "VAE": VAE}.get(trained["arch"], Generator)
             changed = trained | {"config": trained["config"] | later}  # neither has weights of its own
             told = dict.fromkeys(later, "added after the training")

@@ -64,8 +64,8 @@ def draw_curves(logs: list[Path], path: Path) -> None:
         ("loss", "flow to the latents", "flow matching, mean square"),
     ]
     panels = [panel for panel in panels if any(panel[0] in line for line in lines)]
-    figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), layout="constrained")
-    for axes, (name, title, label) in zip(grid, panels, strict=True):
+    figure, grid = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.8), layout="constrained", squeeze=False)
+    for axes, (name, title, label) in zip(grid[0], panels, strict=True):
         for key, colour, what in (
             (name, "tab:blue", "training"),
             (f"held_out_{name}", "tab:red", "held-out faces, averaged weights"),
@@ -77,7 +77,8 @@ def draw_curves(logs: list[Path], path: Path) -> None:
         axes.locator_params(axis="x", nbins=5)
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0].set_yscale("log")
+        if name == "mse":
+            axes.set_yscale("log")
     save(figure, path)
 
 
@@ -147,7 +148,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, default=Path("runs/vae_seed0/log.jsonl"))
     parser.add_argument(
         "--then", nargs="*", type=Path, default=[], metavar="LOG",
-        help="logs of what followed, drawn as fig1_2_then: a training from its weights, its flow's",
+        help="logs of what followed, drawn as fig1_2_then: its flow's",
     )  # fmt: skip
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"

@@ -74,6 +74,9 @@ def test_curves_of_what_followed(runs: Path, faces: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "figures" / "fig1_2.png").exists()
     with Image.open(tmp_path / "figures" / "fig1_2_then.png") as image:
         assert image.size[0] > 3 * image.size[1]  # four panels
+    assert call(*command, "--no-curves", "--then", logs[1], "--out", tmp_path / "one").returncode == 0
+    with Image.open(tmp_path / "one" / "fig1_2_then.png") as image:
+        assert image.size[0] < 2 * image.size[1]
     assert_one_line(call(*command, "--then", tmp_path / "none", "--out", tmp_path), 1, "none is not there")
 
 

@@ -103,6 +103,8 @@ def test_the_table_shows_the_newest_line_of_each_purpose(tmp_path: Path, monkeyp
         ("c", "held-out", 20.0, "pilot", {}),
         ("d", "held-out", 80.04, "table: VAE", {"recon_mse": "0.00650"}),
         ("e", "test", 30.0, "table: GAN", {}),
+        ("f", "held-out", 24.0, "table: SAGAN", {"sha256": "fced9b28ff99"}),  # face_tables.BEFORE
+        ("f", "held-out", 23.0, "table: SAGAN", {"sha256": "0"}),
     ):
         line = common | {"what": what, "against": against, "frechet": frechet, "purpose": purpose} | more
         append_to_ledger(tmp_path / "s.csv", columns, **line)
@@ -110,5 +112,7 @@ def test_the_table_shows_the_newest_line_of_each_purpose(tmp_path: Path, monkeyp
     assert lines[2:] == [
         "| VAE | 3000 against 2903 | 80.0 | 0.0100 | 0.50 | 0.25 | 0.0065 |",
         "| GAN | 3000 against 2903 | 40.0 | 0.0100 | 0.50 | 0.25 |  |",
+        "| SAGAN as it was trained: rows at full resolution | 3000 against 2903 | 24.0 | 0.0100 | 0.50 | 0.25 |  |",
+        "| SAGAN | 3000 against 2903 | 23.0 | 0.0100 | 0.50 | 0.25 |  |",
     ]
     assert len(tables.score_table(tmp_path / "s.csv", "test").splitlines()) == 3

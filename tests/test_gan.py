@@ -11,6 +11,7 @@ from conftest import REPO, assert_one_line, call, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.data.faces import detail_rows, hold_out, read_faces
 from dlcv.losses import discriminator_loss, generator_loss
 from dlcv.models import gan, sagan, vae
 from dlcv.models.gan import (
@@ -183,6 +184,16 @@ def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_pat
     assert not all(torch.equal(a[name], first[name]) for name in a)  # it learns
 
 
+def test_rows_are_limited_in_what_is_kept_alone(faces: Path, trained: Path, tmp_path: Path) -> None:
+    """The same training, whatever the limit; without one given, as many as the training faces have."""
+    result = call(*command(faces, tmp_path, "--rows", 20))
+    assert result.returncode == 0, result.stderr
+    few, counted = (read_checkpoint(folder / "model.pth") for folder in (tmp_path, trained))
+    _, images = read_faces(faces, "train")
+    assert counted["config"]["rows"] == detail_rows(images[hold_out(len(images))[0]]) and few["config"]["rows"] == 20
+    assert all(torch.equal(value, counted["weights"][name]) for name, value in few["weights"].items())
+
+
 def test_layers_without_weights_can_be_published_later(faces: Path, tmp_path: Path) -> None:
     publish = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
     for name, more in (("gan", ["--width-d", 4]), ("sagan", ["--width-d", 4]), ("vae", [])):
@@ -195,6 +206,10 @@ def test_layers_without_weights_can_be_published_later(faces: Path, tmp_path: Pa
         after = read_checkpoint(tmp_path / "checkpoints" / f"{name}.pth")
         assert before["config"]["rows"] == 64 and after["config"]["rows"] == 20
         assert after["provenance"]["rows"] == "added after the training"
+        again = call(*publish, "--rows", 20, f"{name}.pth={tmp_path / 'checkpoints' / f'{name}.pth'}")
+        assert again.returncode == 0, again.stderr
         assert all(torch.equal(value, after["weights"][key]) for key, value in before["weights"].items())
     result = call(*publish, "--rows", 65, f"gan.pth={tmp_path / 'gan' / 'model.pth'}")
     assert_one_line(result, 2, "--rows 65: must be between 1 and 64")
+    result = call(*publish, "--coarse-chroma", f"vae.pth={tmp_path / 'vae' / 'model.pth'}")
+    assert_one_line(result, 2, "it has no coarse chroma")

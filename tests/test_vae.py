@@ -1,6 +1,7 @@
 """models/vae.py against references, train/train_vae.py and inference/sample_vae.py on tiny real data."""
 
 import dataclasses
+import hashlib
 import math
 import runpy
 import shutil
@@ -123,7 +124,6 @@ def test_a_flow_that_stands_still_leaves_the_fitted_normal() -> None:
     """As it begins; and what it makes standardised latents of is what `standardise` undoes."""
     model = VAE(dataclasses.replace(SMALL, flow_width=8)).double().eval()
     assert model.flow is not None
-    torch.nn.init.zeros_(model.flow.last.bias)
     factor = torch.randn(6, 6, dtype=torch.float64)
     model.set_prior(torch.arange(6.0, dtype=torch.float64), factor @ factor.T + torch.eye(6))
     z = noise(0, 5, 6)
@@ -227,6 +227,14 @@ def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -
     assert torch.equal(before.encode(x)[0], after.encode(x)[0])
     provenance = read_checkpoint(out / "model.pth")["provenance"]
     assert provenance["step"] == 2 and provenance["prior"]["recipe"]["width"] == 8
+    digest = hashlib.sha256((trained / "model.pth").read_bytes()).hexdigest()
+    assert provenance["prior"]["vae"]["sha256"] == digest and provenance["prior"]["torch"] == torch.__version__
+    assert not torch.equal(before.sample(z := torch.randn(4, 6)), after.sample(z))
+    kept, last = after.flow.state_dict(), torch.load(out / "last.pt", weights_only=True)["state"]
+    assert all(torch.equal(value, last["average"][f"module.{name}"]) for name, value in kept.items())
+    assert not torch.equal(kept["last.weight"], last["flow"]["last.weight"])  # the averaged one, and it moves
+    other = train_prior(faces, out, tmp_path / "other", "--width", 4)  # a VAE that has a flow gets another one
+    assert load_model(VAE, other / "model.pth").config.flow_width == 4
     assert Image.open(out / "samples_000002.png").size == (8 * 66 + 2, 4 * 66 + 2)
     result = call(
         "python3", REPO / "inference" / "sample_vae.py", "--checkpoint", out / "model.pth", tmp_path / "a.png"

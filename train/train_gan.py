@@ -77,7 +77,7 @@ def main() -> None:
     d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device).to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.99)
     averaged = players.averaged
-    # Training paints freely; what is kept has no finer rows than the faces (training behind that limit: docs/LOG.md).
+    # Training paints freely; what is kept has no finer rows than the faces (models/gan.py, limit_rows).
     averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
 
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Generator]

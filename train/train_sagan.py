@@ -87,7 +87,7 @@ def main() -> None:
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     players = Players(g, d, r, beta2=0.9, average_buffers=False)  # buffers: settle
     averaged = players.averaged
-    # Training paints freely; what is kept has no finer rows than the faces (training behind that limit: docs/LOG.md).
+    # Training paints freely; what is kept has no finer rows than the faces (models/sagan.py, limit_rows).
     averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
 
     def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:

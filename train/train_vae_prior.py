@@ -1,4 +1,4 @@
-"""Trains the flow that carries N(0, I) to a trained VAE's latents, so that its samples are as good as its posterior.
+"""Trains the flow that carries N(0, I) to a trained VAE's latents, so that samples look more like reconstructions.
 
     python train/train_vae.py                 # first: writes runs/vae_seed0/model.pth
     python train/train_vae_prior.py           # then: runs/vae_prior_seed0/model.pth, the same VAE with its flow
@@ -8,6 +8,7 @@ samples_*.png, log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
 import dataclasses
+import hashlib
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ class Recipe:
         recipe.require_between(self, 0, math.inf, "seed", "weight_decay")
 
 
-QUICK = {"steps": 200, "evaluate_every": 100, "ema": 0.97, "width": 128}  # a short run needs a short memory
+QUICK = {  # a short run needs a short memory; of train_vae.py --quick
+    "vae": "runs/vae_seed0_quick/model.pth", "steps": 200, "evaluate_every": 100, "ema": 0.97, "width": 128,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -56,6 +59,7 @@ def main() -> None:
     device = repro.choose_device()
     current_commit()  # of the code that runs now, whatever is committed meanwhile
     trained = read_checkpoint(Path(r.vae))
+    digest = hashlib.sha256(Path(r.vae).read_bytes()).hexdigest()
     vae = model_from(VAE, trained, Path(r.vae)).to(device)
 
     # Data: the posteriors of the training faces and of their mirror images, standardised. No test face is read here.
@@ -79,7 +83,8 @@ def main() -> None:
     flow = LatentFlow(vae.config.latent_dim, r.width).to(device)
     average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
     averaged = whole.flow = cast(LatentFlow, average.module)
-    whole.load_state_dict(vae.state_dict(), strict=False)
+    flow_weights = {f"flow.{name}": value for name, value in averaged.state_dict().items()}
+    whole.load_state_dict({n: v for n, v in vae.state_dict().items() if not n.startswith("flow.")} | flow_weights)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=r.lr, weight_decay=r.weight_decay)
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -115,8 +120,12 @@ def main() -> None:
     )  # fmt: skip
 
     last = [line for line in read_log(out / "log.jsonl") if "held_out_loss" in line][-1]
-    prior = {"recipe": asdict(r), "metrics": {"held_out_loss": last["held_out_loss"]}, "seconds": last["seconds"]}
-    save_checkpoint(out / "model.pth", whole, trained["provenance"] | {"prior": prior | {"selection": "last step"}})
+    prior = {
+        "recipe": asdict(r), "step": last["step"], "selection": "last step", "seconds": last["seconds"],
+        "metrics": {"held_out_loss": last["held_out_loss"]}, "commit": current_commit(),
+        "torch": str(torch.__version__), "vae": {"sha256": digest, "commit": trained["provenance"]["commit"]},
+    }  # fmt: skip
+    save_checkpoint(out / "model.pth", whole, trained["provenance"] | {"prior": prior})
     print(f"{out / 'model.pth'}: held_out_loss {last['held_out_loss']:.4f}")
 
 

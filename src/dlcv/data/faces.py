@@ -44,7 +44,7 @@ def detail_rows(images: torch.Tensor) -> int:
     Images that were stretched are combinations of fewer rows than they have: the rank of their rows, up to what
     rounding to whole grey levels adds to it (a variance of 1/12).
     """
-    rows = images[:: max(1, len(images) // 4_000)].double().movedim(2, 0).flatten(1)
+    rows = images[:: -(-len(images) // 4_000)].double().movedim(2, 0).flatten(1)
     return max(1, int((torch.linalg.eigvalsh(rows @ rows.T / rows.shape[1]) > 0.5).sum()))
 
 

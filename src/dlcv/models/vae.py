@@ -121,7 +121,8 @@ class LatentFlow(nn.Module):
             for _ in range(blocks)
         )
         self.last = nn.Linear(width, latent_dim)
-        nn.init.zeros_(self.last.weight)  # begins by standing still
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)  # begins by standing still
 
     def velocity(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """(B, Z) at times (B,) in [0, 1] -> (B, Z)."""

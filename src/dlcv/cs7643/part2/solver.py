@@ -29,6 +29,13 @@ MODELS = {
 }
 
 
+def has_bf16(device):
+    """Whether the device computes in bfloat16: elsewhere, as without AVX-512, it is far slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
 def long_tail(labels, factor, seed=0):
     """Rows of a long-tailed subset: class c of C keeps n_max * factor^(-c / (C - 1)) images.
 
@@ -66,9 +73,7 @@ class Solver:
         self.save_best = get("save_best", True)
         self.validation = get("validation", 5000)
         self.seed = get("seed", 0)
-        # bfloat16 only where the processor has it: without AVX-512 it is far slower than float32.
-        has_bf16 = self.device.type == "cuda" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-        self.bf16 = get("bf16", False) and has_bf16
+        self.bf16 = get("bf16", False) and has_bf16(self.device)
         self.augment = get("augment", True)
         if self.model_type not in MODELS:
             raise ValueError(f"model {self.model_type}: one of {', '.join(MODELS)}")
