@@ -219,7 +219,7 @@ def train_prior(faces: Path, start: Path, out: Path, *flags: object) -> Path:
 
 
 def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -> None:
-    out = train_prior(faces, trained, tmp_path / "run")
+    out = train_prior(faces, trained, tmp_path / "run", "--steps", 30, "--lr", 0.05)
     before, after = (load_model(VAE, folder / "model.pth") for folder in (trained, out))
     assert after.flow is not None and before.flow is None
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
@@ -229,13 +229,16 @@ def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -
     assert provenance["step"] == 2 and provenance["prior"]["recipe"]["width"] == 8
     digest = hashlib.sha256((trained / "model.pth").read_bytes()).hexdigest()
     assert provenance["prior"]["vae"]["sha256"] == digest and provenance["prior"]["torch"] == torch.__version__
-    assert not torch.equal(before.sample(z := torch.randn(4, 6)), after.sample(z))
+    z = torch.randn(4, 6)
+    assert not torch.allclose(after.flow(z), z, atol=1e-3)  # it has learned something
+    moved = before.prior_mean + after.flow(z) @ before.prior_factor.T
+    assert torch.allclose(after.sample(z), before.decode(moved), atol=1e-6)
     kept, last = after.flow.state_dict(), torch.load(out / "last.pt", weights_only=True)["state"]
     assert all(torch.equal(value, last["average"][f"module.{name}"]) for name, value in kept.items())
     assert not torch.equal(kept["last.weight"], last["flow"]["last.weight"])  # the averaged one, and it moves
     other = train_prior(faces, out, tmp_path / "other", "--width", 4)  # a VAE that has a flow gets another one
     assert load_model(VAE, other / "model.pth").config.flow_width == 4
-    assert Image.open(out / "samples_000002.png").size == (8 * 66 + 2, 4 * 66 + 2)
+    assert Image.open(out / "samples_000030.png").size == (8 * 66 + 2, 4 * 66 + 2)
     result = call(
         "python3", REPO / "inference" / "sample_vae.py", "--checkpoint", out / "model.pth", tmp_path / "a.png"
     )
