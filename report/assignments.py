@@ -57,7 +57,7 @@ INVERSION, FLOWERS = "src/dlcv/models/stylegan.py", "src/dlcv/models/flowers_dcg
 ASSIGNMENTS = {
     "dlcv2020": Assignment("DLCV fall 2020, homework 3", (
         Row("1-1", "5", "VAE: architecture, implementation", VAE, (f"{FIGURES}/fig1_1.png", HW3)),
-        Row("1-2", "5", "learning curves", VAE, (f"{FIGURES}/fig1_2.png",)),
+        Row("1-2", "5", "learning curves", VAE, (f"{FIGURES}/fig1_2.png", f"{FIGURES}/fig1_2_then.png")),
         Row("1-3", "5", "ten reconstructions with MSE", VAE, (f"{FIGURES}/table1_3.png",)),
         Row("1-4", "5", "32 samples", (*VAE, PRIOR, "hw3_p1.sh", "checkpoints/vae.pth"), (f"{FIGURES}/fig1_4.png",)),
         Row("1-5", "5", "t-SNE of the latents by attribute", ("report/vae_figures.py",), (f"{FIGURES}/fig1_5.png",)),

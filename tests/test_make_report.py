@@ -70,7 +70,8 @@ def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None
         value = facts.cell("dann", "digits table", row, column)
         assert f"| {value}" in next(line for line in readme.splitlines() if line.startswith(f"| {row} |"))
     assert facts.parameters("dann_usps_mnistm") == "526,251" and facts.recipe("vae")["latent_dim"] == 64
-    assert facts.face("VAE, 64 latents")["frechet"] == "69.4"
+    assert facts.face("VAE, 64 latents")["frechet"] == "52.1"
+    assert (facts.face("SAGAN")["frechet"], facts.face("SAGAN", sha256="fced9b28ff99")["frechet"]) == ("22.8", "23.4")
     with pytest.raises(cli.UserError, match="there is no x / U→M"):
         facts.cell("dann", "digits table", "x", "U→M")
     with pytest.raises(cli.UserError, match="no line with purpose 'table: x'"):
