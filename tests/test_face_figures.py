@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, load_report_script
 from PIL import Image
 
 REPORT = REPO / "report"
@@ -63,28 +63,23 @@ def test_a_missing_log_is_told(runs: Path, faces: Path, tmp_path: Path) -> None:
         assert_one_line(result, 1, "train first", f"train_{name}.py")
 
 
-def test_curves_of_what_followed(runs: Path, faces: Path, tmp_path: Path) -> None:
-    model = runs / "vae" / "model.pth"
-    prior = ["python3", REPO / "train" / "train_vae_prior.py", "--vae", model, "--data", faces, "--width", 8]
-    assert call(*prior, "--steps", 2, "--batch-size", 4, "--out", tmp_path / "prior").returncode == 0
-    command = ["python3", REPORT / "vae_figures.py", "--checkpoint", tmp_path / "prior" / "model.pth", "--data", faces]
-    logs = [runs / "vae" / "log.jsonl", tmp_path / "prior" / "log.jsonl"]
-    result = call(*command, "--no-curves", "--then", *logs, "--out", tmp_path / "figures")
-    assert result.returncode == 0, result.stderr
-    assert not (tmp_path / "figures" / "fig1_2.png").exists()
-    with Image.open(tmp_path / "figures" / "fig1_2_then.png") as image:
-        assert image.size[0] > 3 * image.size[1]  # four panels
-    assert call(*command, "--no-curves", "--then", logs[1], "--out", tmp_path / "one").returncode == 0
-    with Image.open(tmp_path / "one" / "fig1_2_then.png") as image:
-        assert image.size[0] < 2 * image.size[1]
-    assert_one_line(call(*command, "--then", tmp_path / "none", "--out", tmp_path), 1, "none is not there")
+def test_curves_of_what_followed(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "flow.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5, "held_out_loss": 1.6}\n')
+    figures = load_report_script("vae_figures", monkeypatch)
+    figures.draw_curves([tmp_path / "flow.jsonl"], tmp_path / "one.png")
+    figures.draw_curves([runs / "vae" / "log.jsonl", tmp_path / "flow.jsonl"], tmp_path / "four.png")
+    with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "four.png") as four:
+        assert four.size[0] > 3 * one.size[0] and four.size[1] == one.size[1]
+        assert np.asarray(one.convert("L")).std() > 1
+    flags = ["--no-curves", "--then", tmp_path / "none", "--out", tmp_path]
+    assert_one_line(call("python3", REPORT / "vae_figures.py", *flags), 1, "none is not there")
 
 
 def test_curves_whose_log_is_gone_stay_as_they_are(runs: Path, faces: Path, tmp_path: Path) -> None:
-    (tmp_path / "gan_curves.png").write_text("old")
-    flags = ["--checkpoint", runs / "gan" / "model.pth", "--vae", runs / "vae" / "model.pth", "--data", faces]
-    result = call(
-        "python3", REPORT / "gan_figures.py", *flags, "--log", tmp_path / "none", "--no-curves", "--out", tmp_path
-    )
+    (tmp_path / "fig1_2.png").write_text("old")
+    flags = ["--checkpoint", runs / "vae" / "model.pth", "--data", faces, "--log", tmp_path / "none"]
+    more = ["--no-curves", "--then", runs / "vae" / "log.jsonl", "--out", tmp_path]
+    result = call("python3", REPORT / "vae_figures.py", *flags, *more)
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "gan_curves.png").read_text() == "old" and (tmp_path / "fig2_2.png").exists()
+    assert (tmp_path / "fig1_2.png").read_text() == "old"
+    assert (tmp_path / "fig1_2_then.png").exists() and (tmp_path / "fig1_4.png").exists()
