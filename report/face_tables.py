@@ -40,16 +40,15 @@ def score_table(scores: Path, against: str) -> str:
     with scores.open(newline="", encoding="utf-8") as file:
         lines = [line for line in csv.DictReader(file) if line["purpose"].startswith("table: ")]
     newest = {
-        f"table: {BEFORE.get(line['sha256'], line['purpose'].removeprefix('table: '))}": line
+        BEFORE.get(line["sha256"], line["purpose"].removeprefix("table: ")): line
         for line in lines
         if line["against"] == against and line["features"] == "efficientnet"
     }
     rows = [f"| {against} faces {HEADER}", "|" + "---|" * 7]
-    for purpose, line in newest.items():
+    for name, line in newest.items():
         error = f"{float(line['recon_mse']):.4f}" if line["recon_mse"] else ""
         numbers = f"{float(line['frechet']):.1f} | {float(line['kernel']):.4f} | {float(line['precision']):.2f}"
         counts = f"{line['n']} against {line['n_real']}"
-        name = purpose.removeprefix("table: ")
         rows.append(f"| {RENAMED.get(name, name)} | {counts} | {numbers} | {float(line['recall']):.2f} | {error} |")
     return "\n".join(rows)
 

@@ -83,8 +83,8 @@ def main() -> None:
     flow = LatentFlow(vae.config.latent_dim, r.width).to(device)
     average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
     averaged = whole.flow = cast(LatentFlow, average.module)
-    flow_weights = {f"flow.{name}": value for name, value in averaged.state_dict().items()}
-    whole.load_state_dict({n: v for n, v in vae.state_dict().items() if not n.startswith("flow.")} | flow_weights)
+    networks = {name: value for name, value in vae.state_dict().items() if not name.startswith("flow.")}
+    whole.load_state_dict(whole.state_dict() | networks)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=r.lr, weight_decay=r.weight_decay)
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
