@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlcv.cli import UserError
 from dlcv.schedule import warmup_cosine
-from dlcv.trainer import Interrupted, read_log, run_steps
+from dlcv.trainer import Interrupted, read_log, read_save, run_steps
 
 TRAIN = REPO / "train" / "train_dann.py"
 TRAIN_UDA = REPO / "train" / "train_uda.py"
@@ -62,7 +62,7 @@ def test_resumed_run_ends_with_the_same_bits(
         assert process.returncode == 130
         assert "--resume goes on" in stderr.splitlines()[-1]
     assert not (broken / "model.pth").exists()
-    saved = torch.load(broken / "last.pt", weights_only=True)["step"]
+    saved = read_save(broken / "last.pt")["step"]
     assert 0 < saved < 60
 
     assert call(*command(digits, broken, "--steps", 60, "--resume", script=script)).returncode == 0
@@ -129,7 +129,7 @@ def test_learning_rate_rises_then_falls_as_torch_has_it() -> None:
 def test_non_finite_loss_stops_and_keeps_the_last_save(tmp_path: Path, bad: float) -> None:
     with pytest.raises(UserError, match=r"loss became non-finite between steps 0 and 4.*last\.pt, is kept"):
         stop_after([1.0, 1.0, 1.0, bad, 1.0], tmp_path, save_seconds=0.0)
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 3
+    assert read_save(tmp_path / "last.pt")["step"] == 3
 
 
 def test_a_signal_during_evaluation_is_saved_before_it_stops(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_signal_during_evaluation_is_saved_before_it_stops(tmp_path: Path) -> 
 
     with pytest.raises(Interrupted, match="stopped at step 2 of 5 and saved"):
         stop_after([1.0] * 5, tmp_path, evaluate=evaluate, evaluate_every=2)
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["step"] == 2
+    assert read_save(tmp_path / "last.pt")["step"] == 2
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 

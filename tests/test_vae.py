@@ -23,6 +23,7 @@ from dlcv.models import vae
 from dlcv.models.vae import VAE, LatentFlow, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
+from dlcv.trainer import read_save
 
 SMALL = VAEConfig(latent_dim=6, width=4)
 
@@ -190,7 +191,7 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
         tmp_path / "parts", REPO / "train" / "train_vae.py", "--data", faces, "--steps", 40, "--batch-size", 4,
         "--latent-dim", 6, "--width", 4, "--evaluate-every", 20, "--out", tmp_path / "parts", "--save-seconds", 0.001,
     )  # fmt: skip
-    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 40
+    assert read_save(tmp_path / "parts" / "last.pt")["step"] < 40
     train(faces, tmp_path / "parts", "--steps", 40, "--evaluate-every", 20, "--resume")
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -233,7 +234,7 @@ def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -
     assert not torch.allclose(after.flow(z), z, atol=1e-3)  # it has learned something
     moved = before.prior_mean + after.flow(z) @ before.prior_factor.T
     assert torch.allclose(after.sample(z), before.decode(moved), atol=1e-6)
-    kept, last = after.flow.state_dict(), torch.load(out / "last.pt", weights_only=True)["state"]
+    kept, last = after.flow.state_dict(), read_save(out / "last.pt")["state"]
     assert all(torch.equal(value, last["average"][f"module.{name}"]) for name, value in kept.items())
     assert not torch.equal(kept["last.weight"], last["flow"]["last.weight"])  # the averaged one, and it moves
     other = train_prior(faces, out, tmp_path / "other", "--width", 4)  # a VAE that has a flow gets another one
@@ -254,7 +255,7 @@ def test_a_resumed_flow_ends_with_the_same_bits(faces: Path, trained: Path, tmp_
         tmp_path / "parts", REPO / "train" / "train_vae_prior.py", "--data", faces, "--vae", trained / "model.pth",
         "--width", 8, "--batch-size", 4, *flags, "--out", tmp_path / "parts", "--save-seconds", 0.001,
     )  # fmt: skip
-    assert torch.load(tmp_path / "parts" / "last.pt", weights_only=True)["step"] < 60
+    assert read_save(tmp_path / "parts" / "last.pt")["step"] < 60
     train_prior(faces, trained, tmp_path / "parts", *flags, "--resume")
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)

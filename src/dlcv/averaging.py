@@ -1,10 +1,31 @@
 """Statistics that belong to weights, and that the averaging of weights leaves behind."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+
+def ema(model: nn.Module, decay: float, warmup: bool = False, buffers: bool = True) -> AveragedModel:
+    """The exponential moving average of a model's weights; its `.module` is the averaged network, in eval mode.
+
+    Call `update_parameters(model)` after each step. With `warmup` the decay after t updates is at most
+    (1 + t) / (10 + t), as TensorFlow's ExponentialMovingAverage has it, so that the first weights are soon forgotten.
+    `buffers`: batch norm's statistics are averaged, too; without, take them anew with `settle`.
+    """
+
+    def warmed_up(averages: Any, values: Any, updates: Any) -> None:
+        now = int(updates)
+        get_ema_multi_avg_fn(min(decay, (1 + now) / (10 + now)))(averages, values, updates)
+
+    average = AveragedModel(
+        model, multi_avg_fn=warmed_up if warmup else get_ema_multi_avg_fn(decay), use_buffers=buffers
+    )
+    average.module.eval()
+    return average
 
 
 @torch.no_grad()

@@ -2,6 +2,14 @@
 
 import math
 
+import torch
+
+
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Gives every parameter group of the optimizer the learning rate `lr`."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
 
 def warmup_cosine(step: int, steps: int, warmup: int, floor: float = 0.0) -> float:
     """Linear from 0 over `warmup` steps, times half a cosine from 1 at step 0 to `floor` at `steps`.

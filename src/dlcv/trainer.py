@@ -1,22 +1,29 @@
-"""run_steps: counts, logs, saves and resumes. It knows no model, optimizer, loss or device."""
+"""Run: an iterator over the steps of a training. It counts, logs, saves and resumes; it knows no maths."""
 
+import dataclasses
 import fcntl
+import hashlib
+import io
 import json
 import math
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from dlcv.checkpoint import current_commit, load_model, save_checkpoint
 from dlcv.cli import UserError
 from dlcv.files import atomic_path, check_writable
+
+MAGIC = b"dlcv run 1\n"  # first line of a save; then the SHA-256 of the rest in hexadecimal, a line end, the rest
 
 
 class Stateful(Protocol):
@@ -32,6 +39,248 @@ class Interrupted(UserError):
     exit_code = 130
 
 
+class Run:
+    """The steps of one training: `for step in run:` yields what is left of 0 … steps - 1.
+
+        run = Run(out, recipe, steps=recipe.steps, state={"model": model, "optimizer": optimizer}, resume=args.resume)
+        for step in run:
+            ...                                 # forward, loss, backward, step
+            run.log(loss=loss)
+            if run.due(recipe.evaluate_every):
+                run.log(**evaluate())
+                run.snapshot(model)
+        run.finish(Model)
+
+    out/log.jsonl and TensorBoard get what is logged. `state` is saved to out/last.pt at least every `save_seconds`, at
+    the end, and when SIGTERM or SIGINT arrives; the save before it is kept as out/last_before.pt. With `resume` the
+    run goes on from out/last.pt, or starts at step 0 where nothing is saved yet. It ends with the same bits as one that
+    was never stopped, provided that the loop draws all randomness from the step (dlcv.repro.seed_step).
+
+    `recipe` (a dataclass of plain values) and `data` (plain values that say which data these are: counts, a digest of
+    the names) are saved with the run; a run is only ever resumed under the same ones.
+
+    Raises UserError when `out` holds another run or is being trained in by another process, when its save is damaged,
+    and at a non-finite value (the last good save is kept).
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        recipe: Any,
+        *,
+        steps: int,
+        state: Mapping[str, Stateful],
+        data: Mapping[str, Any] | None = None,
+        resume: bool = False,
+        log_every: int = 50,
+        save_seconds: float = 240.0,
+    ) -> None:
+        current_commit()  # remembered: the provenance names the code that runs now, whatever is committed meanwhile
+        self.out, self.steps, self.state = out, steps, state
+        self.recipe: dict[str, Any] = dict(recipe) if isinstance(recipe, Mapping) else dataclasses.asdict(recipe)
+        self.data = dict(data or {})
+        self.log_every, self.save_seconds = log_every, save_seconds
+        self.step = 0  # steps that are done
+        self._totals: dict[str, torch.Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._seconds_before = 0.0
+        self._received: list[int] = []
+        self._lock = _lock(out)
+        try:
+            if resume and (found := _newest_save(out)):
+                self._restore(found)
+            elif not resume and (self.last.exists() or self.log_file.exists()):
+                raise UserError(f"{out} already holds a run; --resume continues it, another --out keeps both")
+            _drop_lines_after(self.log_file, self.step)
+        except BaseException:
+            self._lock.close()
+            raise
+        self._started = self._last_save = time.monotonic()
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.step + 1 if self.step else 0)
+        self._bar = tqdm(total=steps, initial=self.step, dynamic_ncols=True, mininterval=1.0)
+
+    @property
+    def last(self) -> Path:
+        return self.out / "last.pt"
+
+    @property
+    def log_file(self) -> Path:
+        return self.out / "log.jsonl"
+
+    @property
+    def done(self) -> int:
+        """Steps that are done when the loop's body ends: inside it, the current step's number plus 1."""
+        return self.step
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a resume among them."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def __iter__(self) -> Iterator[int]:
+        handlers = {n: signal.signal(n, self._on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            while self.step < self.steps:
+                self.step += 1
+                yield self.step - 1
+                self._end_step()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            self._bar.close()
+            self._writer.close()
+            self._lock.close()
+
+    def log(self, **values: torch.Tensor | float | np.ndarray) -> None:
+        """Logs by what each value is.
+
+        A 0-d tensor joins the mean that is written every `log_every` steps (it stays on its device until then); a
+        number is written at once; a picture (H, W, 3) uint8 goes to TensorBoard alone.
+        """
+        now: dict[str, float] = {}
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor):
+                self._totals[name] = self._totals.get(name, 0.0) + value.detach()
+                self._counts[name] = self._counts.get(name, 0) + 1
+            elif isinstance(value, np.ndarray):
+                self._writer.add_image(name, value, self.step, dataformats="HWC")
+            else:
+                now[name] = float(value)
+        if now:
+            self._write(now)
+
+    def due(self, every: int) -> bool:
+        """Whether something is due that happens after every `every` steps, and after the last one.
+
+        Raises UserError where a logged mean is not finite: nothing is evaluated then.
+        """
+        if self.step % every and self.step < self.steps:
+            return False
+        self._write_means() if self._log_due() else self._means()
+        return True
+
+    def snapshot(self, model: nn.Module, **more: Any) -> Path:
+        """Writes the model as it is now to out/snapshots/step_NNNNNN.pth, with `more` in its provenance."""
+        path = self.snapshot_path(self.step)
+        save_checkpoint(path, model, {"step": self.step, "recipe": self.recipe, **more})
+        return path
+
+    def snapshot_path(self, step: int) -> Path:
+        return self.out / "snapshots" / f"step_{step:06d}.pth"
+
+    def lines(self, name: str) -> list[dict[str, float]]:
+        """The lines of the log that hold the value `name`."""
+        return [line for line in read_log(self.log_file) if name in line]
+
+    def finish(
+        self,
+        cls: type[nn.Module],
+        *,
+        step: int | None = None,
+        selection: str = "last step",
+        metrics: Mapping[str, float] | None = None,
+        **more: Any,
+    ) -> None:
+        """Writes out/model.pth, a `cls`, from the snapshot of `step` (the last one) and prints one line.
+
+        Its provenance: recipe, step, selection rule, metrics, data, seconds, `more`; commit and torch are added.
+        """
+        step = self.steps if step is None else step
+        metrics = dict(metrics or {})
+        provenance = {
+            "recipe": self.recipe, "step": step, "selection": selection, "metrics": metrics, "data": self.data,
+            "seconds": round(self.seconds, 1),
+        }  # fmt: skip
+        save_checkpoint(self.out / "model.pth", load_model(cls, self.snapshot_path(step)), provenance | more)
+        shown = "".join(f", {name} {value:.4g}" for name, value in metrics.items())
+        print(f"{self.out / 'model.pth'}: step {step:,} of {self.steps:,}{shown}")
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._received.append(number)
+
+    def _log_due(self) -> bool:
+        return bool(self._counts) and (self.step % self.log_every == 0 or self.step == self.steps)
+
+    def _end_step(self) -> None:
+        self._bar.update()
+        done = self.step == self.steps
+        if self._log_due():
+            self._write_means()
+        stop = bool(self._received)
+        if stop or done or time.monotonic() - self._last_save > self.save_seconds:
+            self._means()  # nothing that is not finite is saved
+            self._save()
+        if stop and not done:
+            raise Interrupted(
+                f"stopped at step {self.step} of {self.steps} and saved; the same command with --resume goes on"
+            )
+
+    def _means(self) -> dict[str, float]:
+        means = {name: float(total) / self._counts[name] for name, total in self._totals.items()}
+        bad = [name for name, value in means.items() if not math.isfinite(value)]
+        if bad:
+            kept = f" (the last good save, {self.last}, is kept)" if self.last.exists() else ""
+            since = self.step - max(self._counts[name] for name in bad)
+            raise UserError(
+                f"{', '.join(bad)} became non-finite between steps {since} and {self.step}; "
+                f"try a smaller learning rate{kept}"
+            )
+        return means
+
+    def _write_means(self) -> None:
+        means = self._means()
+        self._write(means)
+        self._bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
+        self._totals, self._counts = {}, {}
+
+    def _write(self, values: Mapping[str, float]) -> None:
+        with self.log_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1)} | dict(values)) + "\n")
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, self.step)
+
+    def _save(self) -> None:
+        content = {
+            "recipe": self.recipe, "data": self.data, "step": self.step, "totals": self._totals,
+            "counts": self._counts, "seconds": self.seconds,
+            "state": {name: part.state_dict() for name, part in self.state.items()},
+        }  # fmt: skip
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        digest = hashlib.sha256(buffer.getbuffer()).hexdigest()
+        with atomic_path(self.last) as temporary:
+            with temporary.open("wb") as file:
+                file.write(MAGIC + digest.encode() + b"\n")
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            if self.last.exists():
+                self.last.replace(self.out / "last_before.pt")
+        self._last_save = time.monotonic()
+
+    def _restore(self, path: Path) -> None:
+        saved = read_save(path)
+        for what, now in (("recipe", self.recipe), ("data", self.data)):
+            before = saved[what]
+            other = [f"{name} {before.get(name)}" for name in now if before.get(name) != now[name]]
+            if other and what == "recipe":
+                raise UserError(
+                    f"the run in {self.out} was begun with {', '.join(other)}; resume it so, or give another --out"
+                )
+            if other:
+                raise UserError(
+                    f"the run in {self.out} was begun on other data ({', '.join(other)}); give it the same data again, "
+                    "or another --out"
+                )
+        try:
+            for name, part in self.state.items():
+                part.load_state_dict(saved["state"][name])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise UserError(f"{path} was written by another version of this training ({error}); start anew") from None
+        self.step, self._seconds_before = saved["step"], saved["seconds"]
+        self._totals, self._counts = saved["totals"], saved["counts"]
+
+
 def run_steps(
     train_step: Callable[[int, Any], Mapping[str, torch.Tensor]],
     batches: Callable[[int], Any],
@@ -40,117 +289,35 @@ def run_steps(
     out: Path,
     recipe: Mapping[str, Any],
     state: Mapping[str, Stateful],
-    resume: bool = False,
     evaluate: Callable[[int], Mapping[str, float | np.ndarray]] | None = None,
     evaluate_every: int = 500,
-    log_every: int = 50,
-    save_seconds: float = 240.0,
+    **options: Any,
 ) -> None:
-    """Calls `train_step(step, batches(step))` for step = 0 … steps - 1.
+    """Run with its loop inside, for the scripts that do not write their own loop yet."""
+    run = Run(out, recipe, steps=steps, state=state, **options)
+    for step in run:
+        run.log(**train_step(step, batches(step)))
+        if evaluate is not None and run.due(evaluate_every):
+            run.log(**evaluate(run.done))
 
-    `train_step` returns 0-d tensors, whose means over `log_every` steps go to out/log.jsonl (one JSON line each) and
-    TensorBoard; so do the numbers of `evaluate(done)`, called after every `evaluate_every` steps and the last one. Its
-    pictures, (H, W, 3) uint8, go to TensorBoard alone.
-    `state` is saved to out/last.pt at least every five minutes, at the end, and when SIGTERM or SIGINT arrives. With
-    `resume` the run continues from there; it ends with the same bits as one that was never stopped, provided that
-    `batches` and `train_step` draw all randomness from the step (dlcv.repro.seed_step).
 
-    `recipe` (plain values) is saved with the run, and a run is only ever resumed under its own. With `resume` and
-    nothing saved yet, it starts from step 0.
-    Raises UserError when `out` holds another run or is being trained in by another process, and at a non-finite value
-    (the last good save is kept).
+def read_save(path: Path) -> dict[str, Any]:
+    """The content of a run's last.pt: recipe, data, step, totals, counts, seconds, state.
+
+    Raises UserError for a file that is damaged or none of ours, and names the save before it where there is one.
     """
-    last, log = out / "last.pt", out / "log.jsonl"
-    check_writable(last)
-    lock = (out / ".lock").open("w")
+    before = path.with_name("last_before.pt")
+    remedy = "start anew with another --out"
+    if path.name != before.name and before.exists():
+        remedy = f"go on from the save before it: mv '{before}' '{path}'"
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise UserError(f"another process is training in {out}") from None
-    step, totals, count, seconds_before = 0, {}, 0, 0.0  # type: int, dict[str, torch.Tensor], int, float
-    if resume and last.exists():
-        saved = torch.load(last, map_location="cpu", weights_only=True)
-        other = [f"{name} {saved['recipe'].get(name)}" for name in recipe if saved["recipe"].get(name) != recipe[name]]
-        if other:
-            raise UserError(f"the run in {out} was begun with {', '.join(other)}; resume it so, or give another --out")
-        for name, part in state.items():
-            part.load_state_dict(saved["state"][name])
-        step, totals, count, seconds_before = saved["step"], saved["totals"], saved["count"], saved["seconds"]
-    elif not resume and (last.exists() or log.exists()):
-        raise UserError(f"{out} already holds a run; --resume continues it, another --out keeps both")
-    _drop_lines_after(log, step)
-
-    received: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda n, _: received.append(n)) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    started = last_save = time.monotonic()
-    writer = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1 if step else 0)
-
-    def elapsed() -> float:
-        return seconds_before + time.monotonic() - started
-
-    def save() -> None:
-        content = {"recipe": dict(recipe), "step": step, "totals": totals, "count": count, "seconds": elapsed()}
-        with atomic_path(last) as temporary:
-            torch.save(content | {"state": {name: part.state_dict() for name, part in state.items()}}, temporary)
-
-    def write(values: Mapping[str, float | np.ndarray]) -> None:
-        numbers = {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
-        with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "seconds": round(elapsed(), 1)} | numbers) + "\n")
-        for name, value in values.items():
-            if isinstance(value, np.ndarray):
-                writer.add_image(name, value, step, dataformats="HWC")
-            else:
-                writer.add_scalar(name, value, step)
-
-    try:
-        with tqdm(total=steps, initial=step, dynamic_ncols=True, mininterval=1.0) as bar:
-            while step < steps:
-                for name, value in train_step(step, batches(step)).items():
-                    totals[name] = totals.get(name, 0.0) + value.detach()  # stays on the device: no wait for a GPU
-                step, count = step + 1, count + 1
-                bar.update()
-                done = step == steps
-                log_due = done or step % log_every == 0
-                evaluation_due = evaluate is not None and (done or step % evaluate_every == 0)
-                save_due = bool(received) or done or time.monotonic() - last_save > save_seconds
-                if log_due or evaluation_due or save_due:  # nothing that is not finite is evaluated or saved
-                    means = _finite_means(totals, count, step, last)
-                if log_due:
-                    write(means)
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()}, refresh=False)
-                    totals, count = {}, 0
-                if evaluation_due and evaluate is not None:
-                    write(evaluate(step))
-                stop = bool(received)  # the signal may have come during the evaluation
-                if stop and not save_due:
-                    _finite_means(totals, count, step, last)
-                if save_due or stop:
-                    save()
-                    last_save = time.monotonic()
-                if stop and not done:
-                    raise Interrupted(
-                        f"stopped at step {step} of {steps} and saved; the same command with --resume goes on"
-                    )
-    finally:
-        lock.close()
-        writer.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _finite_means(totals: Mapping[str, torch.Tensor], count: int, step: int, last: Path) -> dict[str, float]:
-    means = {name: float(total) / count for name, total in totals.items()}
-    bad = [name for name, value in means.items() if not math.isfinite(value)]
-    if bad:
-        kept = f" (the last good save, {last}, is kept)" if last.exists() else ""
-        raise UserError(
-            f"{', '.join(bad)} became non-finite between steps {step - count} and {step}; "
-            f"try a smaller learning rate{kept}"
-        )
-    return means
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); {remedy}") from None
+    head, payload = data[: len(MAGIC) + 65], memoryview(data)[len(MAGIC) + 65 :]
+    if head != MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n":
+        raise UserError(f"{path} is damaged, or not the save of a training; {remedy}")
+    return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
@@ -164,6 +331,25 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return lines
 
 
+def _newest_save(out: Path) -> Path | None:
+    """last.pt, or the save before it where a crash came between the two renames."""
+    return next((path for path in (out / "last.pt", out / "last_before.pt") if path.exists()), None)
+
+
+def _lock(out: Path) -> Any:
+    """An open file that locks the folder against a second training, until it is closed."""
+    check_writable(out / "last.pt")
+    lock = (out / ".lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise UserError(f"another process is training in {out}") from None
+    except OSError:
+        pass  # a file system without locks: nothing guards the folder there
+    return lock
+
+
 def _drop_lines_after(log: Path, step: int) -> None:
     """Removes what a killed run wrote after its last save: those steps come again."""
     if not log.exists():
@@ -171,5 +357,3 @@ def _drop_lines_after(log: Path, step: int) -> None:
     kept = [line for line in read_log(log) if line["step"] <= step]
     with atomic_path(log) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(line) + "\n" for line in kept)
-        file.flush()
-        os.fsync(file.fileno())
