@@ -81,11 +81,18 @@ class Facts:
                 return cells[header.index(column)]
         raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
 
-    def table(self, text: str, name: str, columns: list[str] | None = None) -> str:
-        """Such a table in Typst; only the first column and `columns`, where given."""
-        header, *rows = self._table(text, name)
+    def table(self, text: str, name: str, columns: list[str] | None = None, rows: dict[str, str] | None = None) -> str:
+        """Such a table in Typst. `columns`: only these beside the first. `rows`: only these, as name → name to print."""
+        header, *every = self._table(text, name)
+        if rows is None:
+            lines = every
+        else:
+            named = {line[0]: line for line in every}
+            if missing := rows.keys() - named.keys():
+                raise cli.UserError(f"docs/models/{text}.md, {name}: there is no row {min(missing)}")
+            lines = [[title, *named[row][1:]] for row, title in rows.items()]
         keep = [0, *(i for i, title in enumerate(header) if i and (columns is None or title in columns))]
-        cells = [[row[i] for i in keep] for row in (header, *rows)]
+        cells = [[line[i] for i in keep] for line in (header, *lines)]
         told = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
         align = ", ".join(["left"] + ["right"] * (len(keep) - 1))
         return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"

@@ -1,5 +1,7 @@
 """report/make_report.py: the texts hold no numbers of their own, and what cannot be told is named."""
 
+import csv
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -17,7 +19,7 @@ SCRIPT = REPO / "report" / "make_report.py"
 KNOWN = "|".join(
     (
         r"arXiv:[\d.]+", r"fig\d_\d", r"[Tt]able 1_3", r"hw\d_p\d", r"20\d\d", r"homework \d", r"[Pp]roblem \d",
-        r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\(3-\d\)",
+        r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\b[1-4]-\d\b",
         r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
         "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3",
         "12 x 12 x 12",
@@ -66,18 +68,54 @@ def test_a_report_is_built(tmp_path: Path) -> None:
 def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = load_report_script("facts", monkeypatch).Facts()
     readme = (REPO / "docs" / "models" / "dann.md").read_text()
-    for row, column in (("DANN", "U→M"), ("trained on target", "S→U")):
+    for row, column in (("DANN", "U→M"), ("trained on target (upper bound)", "S→U")):
         value = facts.cell("dann", "digits table", row, column)
         assert f"| {value}" in next(line for line in readme.splitlines() if line.startswith(f"| {row} |"))
     assert facts.parameters("dann_usps_mnistm") == "526,251" and facts.recipe("vae")["latent_dim"] == 64
     assert facts.face("VAE, 64 latents")["frechet"] == "52.1"
     assert (facts.face("SAGAN")["frechet"], facts.face("SAGAN", sha256="fced9b28ff99")["frechet"]) == ("22.8", "23.4")
+    chosen = facts.table("dann", "digits table", ["S→U"], {"DANN": "ours", "improved": "better"})
+    assert [line.split("], [")[0] for line in chosen.splitlines()[2:-1]] == [
+        "  [target test, %",
+        "  [ours",
+        "  [better",
+    ]
+    with pytest.raises(cli.UserError, match="there is no row x"):
+        facts.table("dann", "digits table", rows={"x": "y"})
     with pytest.raises(cli.UserError, match="there is no x / U→M"):
         facts.cell("dann", "digits table", "x", "U→M")
     with pytest.raises(cli.UserError, match="no line with purpose 'table: x'"):
         facts.face("x")
     with pytest.raises(cli.UserError, match="holds no table 'x'"):
         facts.table("dann", "x")
+
+
+def test_submitted_rows_are_what_the_wrappers_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wrappers' model files, by their SHA-256 in the ledger of test answers, against the reports' first rows."""
+    facts = load_report_script("facts", monkeypatch).Facts()
+    with (REPO / "docs" / "test_reads.csv").open(newline="", encoding="utf-8") as file:
+        reads = [read for read in csv.DictReader(file) if (read["split"], read["statistics"]) == ("test", "target")]
+    short = {"usps": "U", "mnistm": "M", "svhn": "S"}
+    for row, wrappers in {
+        "DANN, submitted model": ("hw3_p3.sh", "hw2_p3.sh"),
+        "improved, submitted model": ("hw3_p4.sh", "hw2_bonus.sh"),
+    }.items():
+        for wrapper in wrappers:
+            models = re.findall(r"--model (\w+)=(\w+\.pth)", (REPO / wrapper).read_text(encoding="utf-8"))
+            assert len(models) == 3
+            for domain, name in models:
+                digest = hashlib.sha256((REPO / "checkpoints" / name).read_bytes()).hexdigest()[:12]
+                (value, *more) = {
+                    read["accuracy"] for read in reads if (read["sha256"], read["domain"]) == (digest, domain)
+                }
+                source = name.removesuffix(".pth").split("_")[1]
+                cell = facts.cell("dann", "digits table", row, f"{short[source]}→{short[domain]}")
+                assert not more and cell == f"{100 * float(value):.1f}", (wrapper, name)
+    for report in ("hw3", "hw2"):
+        source = load_report_script("make_report", monkeypatch).render(report, "x")
+        for table in re.findall(r"(?s)#table\(.*?\n\)", source):
+            header, first = table.splitlines()[2:4]
+            assert not header.startswith("  [target test") or f"bash {report}" in first, table
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
