@@ -12,7 +12,9 @@ import torch
 from conftest import REPO, assert_one_line, call
 from PIL import Image
 
+from dlcv import cli
 from dlcv.grade import rubric, rules, sandbox
+from dlcv.grade.__main__ import main
 from dlcv.grade.repository import Graded, grade
 from dlcv.grade.sandbox import Limits
 
@@ -428,12 +430,31 @@ def test_a_linked_wrapper_is_checked(data: Path, tmp_path: Path) -> None:
     assert "a link out of the repository" in result_of(grade(root, data, LIMITS), "2020 3-2").why
 
 
-def test_bad_use_is_told(tmp_path: Path) -> None:
-    assert_one_line(call("python3", "-m", "dlcv.grade", tmp_path / "none"), 1, "no such directory")
+@pytest.mark.parametrize("contained", [True, False])
+def test_bad_use_is_one_line(
+    contained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With and without bubblewrap: the remark that it is missing comes only once calls begin."""
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: ("bwrap",) if contained else None)
     (tmp_path / "empty").mkdir()
-    assert_one_line(call("python3", "-m", "dlcv.grade", "--check", tmp_path / "empty"), 1, "holds none of hw3_p1.sh")
-    assert_one_line(call("python3", "-m", "dlcv.grade", REPO, "--data", tmp_path), 1, "holds no folder")
-    assert_one_line(call("python3", "-m", "dlcv.grade", REPO, "--seconds", 0), 2, "must be positive")
+    for words, code, message in (
+        ([tmp_path / "none"], 1, "no such directory"),
+        (["--check", tmp_path / "empty"], 1, "holds none of hw3_p1.sh"),
+        ([REPO, "--data", tmp_path], 1, "holds no folder"),
+        ([REPO, "--seconds", 0], 2, "must be positive"),
+    ):
+        monkeypatch.setattr("sys.argv", ["grade", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.run(main, "dlcv.grade")
+        lines = capsys.readouterr().err.splitlines()
+        assert ended.value.code == code and len(lines) == 1 and message in lines[0], lines
+    monkeypatch.setattr("sys.argv", ["grade", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
+    main()  # nothing to call: only the remark depends on bubblewrap
+    assert ("bubblewrap is not installed" in capsys.readouterr().err) is not contained
+
+
+def test_a_command_says_what_is_wrong_with_its_use(tmp_path: Path) -> None:
+    assert_one_line(call("python3", "-m", "dlcv.grade", tmp_path / "none"), 1, "dlcv.grade: no such directory")
 
 
 def test_an_empty_repository_gets_no_points(tmp_path: Path) -> None:

@@ -87,16 +87,23 @@ def grade_class_command(args: argparse.Namespace) -> int:
     return int(any(row["trouble"] for row in rows))
 
 
+def warn() -> None:
+    """Says before the first call that nothing contains it. A mistake of the user's is reported without this line."""
+    if not sandbox.bubblewrap():
+        print(
+            "bubblewrap is not installed: what is graded can read and write as you can (docs/grading.md)",
+            file=sys.stderr,
+        )
+
+
 def main() -> int:
     args = parse()
     root = data_root(args.data)
     if args.folder:
         return grade_class_command(args)
     limits = sandbox.Limits(args.seconds, int(args.memory * 2**30), network=args.network)
-    if not sandbox.bubblewrap():
-        print("bubblewrap is not here: what is graded can read and write as you can (docs/grading.md)", file=sys.stderr)
     if args.check:
-        found = check(args.repository, limits)
+        found = check(args.repository, limits, warn)
         for advice in found:
             print(f"{results.clean(advice.what)} → {results.clean(advice.remedy)}")
         print(
@@ -108,7 +115,7 @@ def main() -> int:
     def tell(result: Result) -> None:
         print(f"{result.problem}, {results.clean(result.title)}: {result.status}", file=sys.stderr, flush=True)
 
-    graded = grade(args.repository, root, limits, args.course, tell, args.hide)
+    graded = grade(args.repository, root, limits, args.course, tell, args.hide, warn)
     seconds = time.monotonic() - start
     results.write_junit(args.out / "results.xml", graded)
     results.write_gradescope(args.out / "results.json", graded, seconds)

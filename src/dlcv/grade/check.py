@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,11 @@ def uncommitted_files(repository: Path, committed: Path) -> list[Advice]:
     return found
 
 
-def check(repository: Path, limits: Limits) -> list[Advice]:
-    """Everything found, each with its remedy; wrappers are called twice, on 100 bundled digits. Raises UserError."""
+def check(repository: Path, limits: Limits, begin: Callable[[], None] = lambda: None) -> list[Advice]:
+    """Everything found, each with its remedy; wrappers are called twice, on 100 bundled digits. Raises UserError.
+
+    `begin` is called before the first wrapper, once nothing can be wrong with the command itself.
+    """
     if not repository.is_dir():
         raise UserError(f"no such directory: {repository}")
     with tempfile.TemporaryDirectory() as work:
@@ -61,7 +65,7 @@ def check(repository: Path, limits: Limits) -> list[Advice]:
         courses = find_courses(committed)
         found = [advice for course in courses for advice in missing_files(repository, course)]
         found += uncommitted_files(repository, committed)
-    graded = grade(repository, None, limits, courses)
+    graded = grade(repository, None, limits, courses, begin=begin)
     for result in graded.results:
         if result.status == "failed" and result.problem == "rules":
             found.append(Advice(f"{result.title} {result.measured}", result.why))

@@ -48,10 +48,12 @@ def grade(
     courses: Sequence[str] | None = None,
     tell: Callable[[Result], None] = lambda result: None,
     hidden: Sequence[Path] = (),
+    begin: Callable[[], None] = lambda: None,
 ) -> Graded:
     """Grades a folder with `data` (the courses' layout) or without; `hidden` folders are found empty by what it calls.
 
-    Raises UserError if it cannot begin.
+    `begin` is called before the first wrapper, once nothing can be wrong with the command itself. Raises UserError if
+    it cannot begin.
     """
     if not repository.is_dir():
         raise UserError(f"no such directory: {repository}")
@@ -66,6 +68,7 @@ def grade(
 
     with _work_folder() as work:
         grading = Grading(repository, data.resolve() if data else None, limits, work, hidden)
+        begin()
         try:
             courses = courses or find_courses(grading.copies[0])
         except UserError as error:  # a grade like others: nothing was handed in
