@@ -82,7 +82,7 @@ class Facts:
         raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
 
     def table(self, text: str, name: str, columns: list[str] | None = None, rows: dict[str, str] | None = None) -> str:
-        """Such a table in Typst. `columns`: only these beside the first. `rows`: only these, as name → name to print."""
+        """Such a table in Typst. `columns`: those beside the first. `rows`: those, as name → name to print."""
         header, *every = self._table(text, name)
         if rows is None:
             lines = every

@@ -23,7 +23,7 @@ def local_spectrum(x: torch.Tensor, size: int = 16) -> torch.Tensor:
     """Magnitudes of the Fourier transform in Hann windows that overlap by half.
 
     Images (B, C, H, W) -> (B, C, windows, size, size // 2 + 1), unitary: white noise of variance 1 has mean square
-    (3/8)² everywhere but in the real-valued corners.
+    (3/8)² everywhere.
     """
     hann = torch.hann_window(size, dtype=x.dtype, device=x.device)
     windows = F.unfold(x, size, stride=size // 2).unflatten(1, (x.shape[1], size, size)).movedim(-1, 2)
