@@ -42,7 +42,7 @@ report: setup  ## the PDFs that the courses collect (make report STUDENT_ID=…)
 	python3 report/make_report.py --id $(STUDENT_ID)
 
 gradescope: setup  ## the autograder's zip; DATA=hw3_data puts the test data into it
-	python3 -m dlcv.grade.bundle gradescope.zip $(if $(DATA),--data $(DATA))
+	python3 -m grader.bundle gradescope.zip $(if $(DATA),--data $(DATA))
 
 lint: setup
 	ruff check .

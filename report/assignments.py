@@ -2,9 +2,13 @@
 
     python report/assignments.py            # writes them; says what is not built yet
 
+What python -m grader.submit has to know of it stands in report/assignments.csv.
+
 A sub-problem whose files are not all there is listed as not built yet, by itself: nothing is claimed by hand.
 """
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +123,7 @@ ASSIGNMENTS = {
             ("tests/test_cs7643_part2.py",)),
         Row("3.1: experiments", "", "cross entropy, beta, focal loss on the long tail", (f"{PART2}/configs",),
             (f"{FIGURES}/cs7643_longtail.png",)),
-        Row("4.1", "", "two zips", ("src/dlcv/submit.py",), ("tests/test_submit.py",)),
+        Row("4.1", "", "two zips", ("src/grader/submit.py",), ("tests/test_submit.py",)),
         Row("4.2", "", "write-up", (), (WRITEUP, f"{FIGURES}/cs7643_longtail.png")),
     )),
     "tud": Assignment("TU Dresden, homework 3 (problem 4 or problem 5)", (
@@ -158,8 +162,20 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
     return "\n".join(lines) + "\n"
 
 
+def table(root: Path = ROOT) -> str:
+    """Csv of every sub-problem and whether it is built."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["assignment", "problem", "asked", "built"])
+    for name, assignment in ASSIGNMENTS.items():
+        for row in assignment.rows:
+            writer.writerow([name, row.problem, row.asked, "no" if row.missing(root) else "yes"])
+    return file.getvalue()
+
+
 def main() -> None:
     cli.ArgumentParser(description=__doc__).parse_args()
+    write_text(ROOT / "report" / "assignments.csv", table())
     for name, assignment in ASSIGNMENTS.items():
         write_text(ROOT / "docs" / "assignments" / f"{name}.md", page(assignment))
         missing = [row.problem for row in assignment.rows if row.missing(ROOT)]

@@ -9,7 +9,7 @@ from typing import Any
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
-from dlcv.submit import reached
+from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -30,6 +30,14 @@ def test_pages_are_up_to_date_and_whole(name: str, monkeypatch: pytest.MonkeyPat
         assert (REPO / "docs" / "assignments" / link).exists(), link
 
 
+def test_the_table_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """python -m grader.submit refuses what it says is not built."""
+    table = (REPO / "report" / "assignments.csv").read_text(encoding="utf-8")
+    assert table == load_report_script("assignments", monkeypatch).table(), (
+        "python report/assignments.py writes it anew"
+    )
+
+
 def test_points_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load_report_script("assignments", monkeypatch).ASSIGNMENTS["dlcv2020"].rows
     each = {n: sum(eval(row.points) for row in rows if row.problem.startswith(f"{n}-")) for n in (1, 2, 3, 4)}

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlcv.cli import UserError
-from dlcv.grade import rules, sandbox
-from dlcv.grade.calls import WRAPPERS, Grading
-from dlcv.grade.courses import COURSES, sample_steps
-from dlcv.grade.rubric import Result
-from dlcv.grade.sandbox import Limits
+from grader import rules, sandbox
+from grader.calls import WRAPPERS, Grading
+from grader.courses import COURSES, sample_steps
+from grader.rubric import Result
+from grader.sandbox import Limits
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlcv.files import write_bytes, write_text
-from dlcv.grade.repository import Graded
-from dlcv.grade.rubric import Result
+from grader.repository import Graded
+from grader.rubric import Result
 
 LENGTH = 300  # characters of any text that came from a repository
 

@@ -1,4 +1,4 @@
-"""dlcv.grade on repositories made for it: one good, many bad, each losing exactly what the rule says."""
+"""The grader on repositories made for it: one good, many bad, each losing exactly what the rule says."""
 
 import json
 import pickle
@@ -13,10 +13,10 @@ from conftest import REPO, assert_one_line, call
 from PIL import Image
 
 from dlcv import cli
-from dlcv.grade import rubric, rules, sandbox
-from dlcv.grade.__main__ import main
-from dlcv.grade.repository import Graded, grade
-from dlcv.grade.sandbox import Limits
+from grader import rubric, rules, sandbox
+from grader.__main__ import main
+from grader.repository import Graded, grade
+from grader.sandbox import Limits
 
 WRAPPER = 'root="$(dirname "${BASH_SOURCE[0]}")"\nexec python3 "$root/predict.py" "$@"\n'
 # Reads the digit from the grey of the picture; of DANN's predictions every fourth is wrong.
@@ -86,7 +86,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_good_repository_gets_every_point(good: Path, data: Path, tmp_path: Path) -> None:
     flags = ["--data", data.parent, "--out", tmp_path / "results", "--seconds", 20]
-    result = call("python3", "-m", "dlcv.grade", good, *flags, cwd=tmp_path)
+    result = call("python3", "-m", "grader", good, *flags, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "36 of 36 points" in result.stdout
     content = json.loads((tmp_path / "results" / "results.json").read_text())
@@ -368,11 +368,11 @@ def test_a_fault_of_the_grader_stops_nothing(data: Path, tmp_path: Path, monkeyp
 
 
 def test_check_says_what_is_missing(good: Path, tmp_path: Path) -> None:
-    result = call("python3", "-m", "dlcv.grade", "--check", good, cwd=tmp_path)
+    result = call("python3", "-m", "grader", "--check", good, cwd=tmp_path)
     assert result.returncode == 3
     assert "hw3_<studentID>.pdf is not there → " in result.stdout and result.stdout.endswith("1 findings\n")
     root = write(tmp_path / "r", hw3_p3_sh="python x.py /home/me/out.csv\n", x_py="import cv2\ncv2.imshow('a', 1)\n")
-    lines = call("python3", "-m", "dlcv.grade", "--check", root, cwd=tmp_path).stdout.splitlines()
+    lines = call("python3", "-m", "grader", "--check", root, cwd=tmp_path).stdout.splitlines()
     for text in ("calls python", "absolute path /home/me", "imports cv2", "calls imshow()", "hw3_p1.sh is not there"):
         assert sum(text in line and " → " in line for line in lines) == 1, (text, lines)
 
@@ -383,7 +383,7 @@ def test_check_says_what_is_not_committed(tmp_path: Path) -> None:
         done = call("git", "-C", root, "-c", "user.name=x", "-c", "user.email=x@localhost", *command)
         assert done.returncode == 0, done.stderr
     (root / "predict.py").write_text(PICTURE + "\n")
-    lines = call("python3", "-m", "dlcv.grade", "--check", root, cwd=tmp_path).stdout.splitlines()
+    lines = call("python3", "-m", "grader", "--check", root, cwd=tmp_path).stdout.splitlines()
     for text in (
         "hw3_p2.sh is not committed → git add",
         "hw3_x.pdf is not committed",
@@ -445,7 +445,7 @@ def test_bad_use_is_one_line(
     ):
         monkeypatch.setattr("sys.argv", ["grade", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
-            cli.run(main, "dlcv.grade")
+            cli.run(main, "grader")
         lines = capsys.readouterr().err.splitlines()
         assert ended.value.code == code and len(lines) == 1 and message in lines[0], lines
     monkeypatch.setattr("sys.argv", ["grade", str(tmp_path / "empty"), "--out", str(tmp_path / "out")])
@@ -454,13 +454,13 @@ def test_bad_use_is_one_line(
 
 
 def test_a_command_says_what_is_wrong_with_its_use(tmp_path: Path) -> None:
-    assert_one_line(call("python3", "-m", "dlcv.grade", tmp_path / "none"), 1, "dlcv.grade: no such directory")
+    assert_one_line(call("python3", "-m", "grader", tmp_path / "none"), 1, "grader: no such directory")
 
 
 def test_an_empty_repository_gets_no_points(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for flags, points in (([], 0), (["--course", "2020"], 10)):  # without data the pictures' points only
-        result = call("python3", "-m", "dlcv.grade", tmp_path / "empty", "--out", tmp_path / "out", *flags)
+        result = call("python3", "-m", "grader", tmp_path / "empty", "--out", tmp_path / "out", *flags)
         assert result.returncode == 0, result.stderr
         content = json.loads((tmp_path / "out" / "results.json").read_text())
         assert content["score"] == 0 and sum(test.get("max_score", 0) for test in content["tests"]) == points

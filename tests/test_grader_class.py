@@ -1,4 +1,4 @@
-"""dlcv.grade --class, here and on a local Dask cluster, and the Gradescope bundle."""
+"""python -m grader --class, here and on a local Dask cluster, and the Gradescope bundle."""
 
 import csv
 import json
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from conftest import assert_one_line, call
-from test_grade import PICTURE, WRAPPER, write
+from test_grader import PICTURE, WRAPPER, write
 
-from dlcv.grade.classroom import grade_one
-from dlcv.grade.results import clean
+from grader.classroom import grade_one
+from grader.results import clean
 
 FLAGS = ["--seconds", "20"]
 
@@ -31,7 +31,7 @@ def school(tmp_path: Path) -> Path:
 
 def test_a_class_is_graded_and_resumed(school: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = call("python3", "-m", "dlcv.grade", "--class", school, "--out", out, *FLAGS)
+    first = call("python3", "-m", "grader", "--class", school, "--out", out, *FLAGS)
     assert first.returncode == 1 and "4 repositories, 0 graded before" in first.stdout  # one could not be graded
     rows = {row["repository"]: row for row in csv.DictReader((out / "class.csv").open())}
     assert rows.keys() == {"anna", "'=bob <b>", "no wrapper", "broken"}
@@ -44,7 +44,7 @@ def test_a_class_is_graded_and_resumed(school: Path, tmp_path: Path) -> None:
     (out / "=bob <b>" / "results.json").unlink()  # as if it had been interrupted there
     failed = out / "no wrapper" / "results.json"  # as if the grader had failed
     failed.write_text(failed.read_text().replace('"failures": 0', '"failures": 1'))
-    again = call("python3", "-m", "dlcv.grade", "--class", school, "--out", out, *FLAGS)
+    again = call("python3", "-m", "grader", "--class", school, "--out", out, *FLAGS)
     assert "4 repositories, 1 graded before" in again.stdout and '"failures": 0' in failed.read_text()
     assert (out / "anna" / "results.json").stat().st_mtime_ns == before
     assert (out / "=bob <b>" / "results.json").exists()
@@ -59,7 +59,7 @@ def test_a_class_on_a_dask_cluster(school: Path, tmp_path: Path) -> None:
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, local_directory=str(tmp_path)
     ) as cluster:
         flags = ["--out", tmp_path / "out", "--dask", cluster.scheduler_address, *FLAGS]
-        result = call("python3", "-m", "dlcv.grade", "--class", school, *flags)
+        result = call("python3", "-m", "grader", "--class", school, *flags)
     assert result.returncode == 0, result.stderr
     assert {row["points"] for row in csv.DictReader((tmp_path / "out" / "class.csv").open())} == {"5.0", "0.0"}
 
@@ -75,13 +75,19 @@ def test_texts_of_strangers_are_cleaned() -> None:
 
 def test_the_gradescope_bundle_grades_a_submission(school: Path, tmp_path: Path) -> None:
     """Unpacked as Gradescope does, with this environment in the place of the image's."""
-    assert_one_line(call("python3", "-m", "dlcv.grade.bundle", "x.tar"), 2, "must end in .zip")
-    result = call("python3", "-m", "dlcv.grade.bundle", tmp_path / "bundle.zip")
+    assert_one_line(call("python3", "-m", "grader.bundle", "x.tar"), 2, "must end in .zip")
+    result = call("python3", "-m", "grader.bundle", tmp_path / "bundle.zip")
     assert result.returncode == 0 and "without data" in result.stdout, result.stderr
     base = tmp_path / "autograder"
     with zipfile.ZipFile(tmp_path / "bundle.zip") as archive:
         archive.extractall(base / "source")
-        assert {"setup.sh", "run_autograder"} <= set(archive.namelist())
+        names = archive.namelist()
+        assert {"setup.sh", "run_autograder", "src/grader/sandbox.py", "src/dlcv/metrics.py"} <= set(names)
+        unused = ("trainer", "submit", "cs7643", "bundle", "models/vae", "evaluate", ".ipynb")
+        assert not [name for name in names if any(word in name for word in unused)]
+        assert sum(name.endswith(".pth") for name in names) == 1  # the course's digit classifier
+        packages = archive.read("requirements.txt").decode()
+        assert "torch==" in packages and "psutil==" in packages and "pytest" not in packages and "typst" not in packages
     (base / "venv").symlink_to(sys.prefix)
     shutil.copytree(school / "anna", base / "submission")
     graded = call("bash", base / "source" / "run_autograder", cwd=tmp_path, env={"AUTOGRADER": str(base)})

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import numpy as np
 
 from dlcv.data.folders import list_images
-from dlcv.grade import rubric
-from dlcv.grade.calls import Grading
-from dlcv.grade.rubric import Attempt, Result
+from grader import rubric
+from grader.calls import Grading
+from grader.rubric import Attempt, Result
 
 Step = tuple[str, Callable[[], list[Result]]]  # a problem, and what grades it
 

@@ -17,7 +17,7 @@ import joblib
 
 from dlcv.cli import UserError
 from dlcv.files import write_text
-from dlcv.grade.results import clean
+from grader.results import clean
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -49,7 +49,7 @@ th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid #ccc; 
 
 def grade_one(repository: Path, out: Path, flags: Sequence[str]) -> str:
     """Grades one repository into `out`; "" or what went wrong. It never raises: one must not stop a class."""
-    command = [sys.executable, "-m", "dlcv.grade", str(repository), "--out", str(out), *flags]
+    command = [sys.executable, "-m", "grader", str(repository), "--out", str(out), *flags]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
     except OSError as error:
@@ -61,7 +61,7 @@ def grade_one(repository: Path, out: Path, flags: Sequence[str]) -> str:
 
 
 def grade_class(folder: Path, out: Path, flags: Sequence[str], jobs: int) -> list[dict[str, object]]:
-    """Grades every folder in `folder` with `flags` of python -m dlcv.grade, and writes class.csv and class.html.
+    """Grades every folder in `folder` with `flags` of python -m grader, and writes class.csv and class.html.
 
     Those whose out/<name>/results.json is there and tells of no fault of the grader are not graded again. Raises
     UserError when there is nothing to grade.

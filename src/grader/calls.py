@@ -13,10 +13,10 @@ import numpy as np
 
 from dlcv.data.digits import read_label_csv
 from dlcv.data.folders import list_images
-from dlcv.grade import outputs, rules, sandbox
-from dlcv.grade.copying import copy_repository
-from dlcv.grade.rubric import Attempt
-from dlcv.grade.sandbox import Limits
+from grader import outputs, rules, sandbox
+from grader.copying import copy_repository
+from grader.rubric import Attempt
+from grader.sandbox import Limits
 
 T = TypeVar("T")  # what a wrapper's output is read as
 WRAPPERS = {
@@ -25,7 +25,7 @@ WRAPPERS = {
 }
 FACES = [f"{index:04d}.png" for index in range(1_000)]
 DIGITS = [f"{digit}_{number:03d}.png" for digit in range(10) for number in range(1, 101)]
-SAMPLES = Path(__file__).resolve().parents[3] / "samples"  # the 100 digits that come with this repository
+SAMPLES = Path(__file__).resolve().parents[2] / "samples"  # the 100 digits that come with this repository
 
 
 class Grading:

@@ -1,14 +1,15 @@
 """Builds exactly what a course collects, or says what is missing.
 
-    python -m dlcv.submit cs7643-part2 --out submissions/
-    python -m dlcv.submit dlcv2020 --id r01234567 --out submissions/      # the repository's tree; hw3_<id>.pdf and all
-    python -m dlcv.submit tud --name "Ada Lovelace" --out submissions/    # ada-lovelace-homework-03.zip
+    python -m grader.submit cs7643-part2 --out submissions/
+    python -m grader.submit dlcv2020 --id r01234567 --out submissions/   # the repository's tree; hw3_<id>.pdf and all
+    python -m grader.submit tud --name "Ada Lovelace" --out submissions/   # ada-lovelace-homework-03.zip
 
 The reports come from `make report`. Nothing is written unless everything is there.
 """
 
 import argparse
 import ast
+import csv
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -156,14 +157,12 @@ def _folder(found: Collection, base: Path, folder: str, suffix: str = ".py") -> 
 
 
 def unbuilt(course: str) -> list[str]:
-    """The sub-problems that docs/assignments (report/assignments.py) says are not built yet."""
+    """The sub-problems that report/assignments.csv (report/assignments.py writes it) says are not built yet."""
     if course not in WHOLE:
         return []
-    text = (ROOT / "docs" / "assignments" / f"{WHOLE[course]}.md").read_text(encoding="utf-8")
-    rows = [
-        [cell.strip() for cell in line.split("|")[1:4]] for line in text.splitlines() if "**not built yet**" in line
-    ]
-    return [f"{problem} {asked}" for problem, _, asked in rows]
+    with (ROOT / "report" / "assignments.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["assignment"] == WHOLE[course]]
+    return [f"{row['problem']} {row['asked']}" for row in rows if row["built"] != "yes"]
 
 
 def collect_part1() -> Collection:
@@ -244,7 +243,7 @@ COURSES = ("dlcv2020", "dlcv2021", "cs7643-part1", "cs7643-part2", "cs7643-write
 
 def main() -> None:
     parser = cli.ArgumentParser(
-        prog="python -m dlcv.submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m grader.submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("course", choices=COURSES)
     parser.add_argument("--name", default="", help="your name, as tud's file name wants it: first and last")
@@ -261,4 +260,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "dlcv.submit")
+    cli.run(main, "grader.submit")

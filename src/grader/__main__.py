@@ -1,8 +1,8 @@
 """Grades a repository as the courses do (DLCV 2020 homework 3, DLCV 2021 homework 2).
 
-    python -m dlcv.grade REPOSITORY --data hw3_data --out results/ # every wrapper, twice; points and why
-    python -m dlcv.grade --check                           # the minute before the deadline: what is committed
-    python -m dlcv.grade --class FOLDER --data hw3_data --out class/ # every repository in FOLDER, in parallel
+    python -m grader REPOSITORY --data hw3_data --out results/ # every wrapper, twice; points and why
+    python -m grader --check                           # the minute before the deadline: what is committed
+    python -m grader --class FOLDER --data hw3_data --out class/ # every repository in FOLDER, in parallel
 
 Writes results.json (Gradescope), results.xml (JUnit) and prints a table. Exit code 0 whatever the score, 1 when grading
 itself failed, 2 for bad use; --check ends with 3 when it has found something. What is graded is not trusted:
@@ -16,16 +16,16 @@ from pathlib import Path
 
 from dlcv import cli
 from dlcv.data.layout import find_root
-from dlcv.grade import results, sandbox
-from dlcv.grade.check import check
-from dlcv.grade.courses import COURSES
-from dlcv.grade.repository import grade
-from dlcv.grade.rubric import Result
+from grader import results, sandbox
+from grader.check import check
+from grader.courses import COURSES
+from grader.repository import grade
+from grader.rubric import Result
 
 
 def parse() -> argparse.Namespace:
     parser = cli.ArgumentParser(
-        prog="python -m dlcv.grade", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m grader", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("repository", nargs="?", type=Path, default=Path(), help="what to grade (default: .)")
     parser.add_argument("--data", type=Path, help="the courses' hw3_data with test csvs; without it, what needs none")
@@ -66,7 +66,7 @@ def data_root(data: Path | None) -> Path | None:
 def grade_class_command(args: argparse.Namespace) -> int:
     import joblib
 
-    from dlcv.grade.classroom import grade_class
+    from grader.classroom import grade_class
 
     flags = ["--seconds", str(args.seconds), "--memory", str(args.memory), *(["--network"] if args.network else [])]
     if args.data is not None:
@@ -127,4 +127,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main, "dlcv.grade")
+    cli.run(main, "grader")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlcv.cli import UserError
-from dlcv.grade.calls import WRAPPERS
-from dlcv.grade.copying import copy_repository
-from dlcv.grade.repository import find_courses, grade
-from dlcv.grade.sandbox import Limits
+from grader.calls import WRAPPERS
+from grader.copying import copy_repository
+from grader.repository import find_courses, grade
+from grader.sandbox import Limits
 
 REPORTS = {"2020": r"hw3_\w+\.pdf", "2021": r"hw2_\w+\.pdf"}
 
