@@ -230,7 +230,8 @@ def test_check_names_differences_and_faults(digits: Path, tmp_path: Path) -> Non
     result = call("python3", "-m", "dlcv.data.check", bad)
     assert result.returncode == 1
     for part in (
-        "FAULT:   mnistm/train: 00003.png cannot be read",
+        "FAULT:   mnistm/train: cannot read",
+        "00003.png as an image: it is not an image (PNG, JPEG, BMP, GIF, WEBP, TIFF)",
         "FAULT:   mnistm/test: 00001.png has no label",
         "FAULT:   mnistm/test: 99999.png stands in test.csv but not in the folder",
         "differs: mnistm/test: 1 images of 32x32",

@@ -64,7 +64,7 @@ def write_split(
         shutil.rmtree(folder)
     table.unlink(missing_ok=True)  # before the folder: an old csv must not vouch for new images
     partial.rename(folder)
-    with atomic_path(table) as temporary, temporary.open("w", newline="") as file:
+    with atomic_path(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
 
@@ -73,7 +73,7 @@ def is_whole(folder: Path) -> bool:
     table = folder.with_suffix(".csv")
     if not table.is_file() or not folder.is_dir():
         return False
-    with table.open(newline="") as file:
+    with table.open(newline="", encoding="utf-8", errors="replace") as file:
         return {row[0] for row in csv.reader(file) if row} - {"image_name"} <= {path.name for path in folder.iterdir()}
 
 
