@@ -17,14 +17,15 @@ SIZE = 64
 HELD_OUT = 2_903  # training faces that no training sees: choosing is done against them, as many as there are test faces
 
 
-def face_folder(data: Path | None, split: str) -> Path:
-    """face/<split> below `data` (see find_root)."""
-    return find_root(data, "face") / "face" / split
+def face_folder(data: Path | None, split: str, size: int = SIZE) -> Path:
+    """face/<split> below `data` (see find_root); face128/<split> for faces of 128 pixels."""
+    name = "face" if size == SIZE else f"face{size}"
+    return find_root(data, name) / name / split
 
 
-def read_faces(data: Path | None, split: str) -> tuple[list[str], torch.Tensor]:
-    """Names and images uint8 (N, 3, 64, 64) of a split, cached: dlcv.data.folders.read_folder."""
-    return folders.read_folder(face_folder(data, split), SIZE)
+def read_faces(data: Path | None, split: str, size: int = SIZE) -> tuple[list[str], torch.Tensor]:
+    """Names and images uint8 (N, 3, size, size) of a split, cached: dlcv.data.folders.read_folder."""
+    return folders.read_folder(face_folder(data, split, size), size)
 
 
 def hold_out(count: int) -> tuple[torch.Tensor, torch.Tensor]:
