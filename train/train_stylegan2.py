@@ -9,6 +9,7 @@ watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 try:
     import torch
@@ -20,8 +21,9 @@ try:
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
+    from dlcv.models import stylegan2
     from dlcv.models.gan import diff_augment
-    from dlcv.models.stylegan2 import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+    from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
     from dlcv.schedule import set_lr
     from dlcv.trainer import Run
 except ModuleNotFoundError as error:
@@ -63,6 +65,12 @@ class Recipe:
         if self.begin not in CHANNELS or self.begin > self.resolution:
             raise cli.UsageError(f"--begin {self.begin}: must be a power of two from 4 to --resolution")
 
+    def stage(self, step: int) -> tuple[int, float]:
+        """Resolution of a step, and the share in which that resolution's layers count."""
+        size = min(self.resolution, self.begin * 2 ** (step // self.grow_steps))
+        since = step - self.grow_steps * ((size // self.begin).bit_length() - 1)
+        return size, min(1.0, (since + 1) / self.fade_steps) if size > self.begin else 1.0
+
 
 QUICK = {"steps": 400, "grow_steps": 300, "fade_steps": 50, "evaluate_every": 200, "ema": 0.97}
 
@@ -79,10 +87,11 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     channels = tuple(max(1, round(r.width * c)) for size, c in CHANNELS.items() if size <= r.resolution)
-    g = Generator(GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
-    d = Discriminator(DiscriminatorConfig(channels)).to(device)
+    g = StyleGAN2Generator(stylegan2.GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
+    d = StyleGAN2Discriminator(stylegan2.DiscriminatorConfig(channels)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average, path_length = ema(g, r.ema, warmup=True), PathLength().to(device)
+    averaged = cast(StyleGAN2Generator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr, betas=(0.0, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr, betas=(0.0, 0.99))
 
@@ -100,14 +109,13 @@ def main() -> None:
         return torch.where((mixed & (torch.arange(g.layers) >= crossing)).to(device)[:, :, None], second, first)
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
-    state = {"g": g, "d": d, "average": average, "path_length": path_length, "opt_g": optimizer_g, "opt_d": optimizer_d}
+    state: dict[str, Any] = {"g": g, "d": d, "average": average, "path_length": path_length}
+    state |= {"opt_g": optimizer_g, "opt_d": optimizer_d}
     data = {"training": len(training), "held_out": len(held_out)}
     run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
     for step in run:
         rng = repro.seed_step(r.seed, step)
-        size = min(r.resolution, r.begin * 2 ** (step // r.grow_steps))
-        since = step - r.grow_steps * (size // r.begin).bit_length() + r.grow_steps  # the resolution's first step
-        fade = min(1.0, (since + 1) / r.fade_steps) if size > r.begin else 1.0
+        size, fade = r.stage(step)
         for optimizer in (optimizer_g, optimizer_d):
             set_lr(optimizer, r.lr * (min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0))
 
@@ -152,10 +160,8 @@ def main() -> None:
 
         if run.due(r.evaluate_every):
             with torch.no_grad():
-                grid = save_grid(
-                    out / f"samples_{run.done:06d}.png",
-                    average.module.synthesise(average.module.style(fixed), size=size, fade=fade),
-                )
+                samples = averaged.synthesise(averaged.style(fixed), size=size, fade=fade)
+                grid = save_grid(out / f"samples_{run.done:06d}.png", samples)
                 # How often a face that it trains on looks more real to D than one that it never saw: 0.5, unless D
                 # remembers.
                 seen, unseen = (
@@ -163,8 +169,8 @@ def main() -> None:
                     for rows in (training, held_out)
                 )
             run.log(samples=grid, training_above_held_out=float((seen[:, None] > unseen).float().mean()))
-            run.snapshot(average.module)
-    run.finish(Generator)
+            run.snapshot(averaged)
+    run.finish(StyleGAN2Generator)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,8 @@ class PathLength(torch.nn.Module):
     the Jacobian of the images with respect to w and y random images of unit variance. The buffer `mean` must be saved.
     """
 
+    mean: torch.Tensor
+
     def __init__(self, decay: float = 0.99) -> None:
         super().__init__()
         self.decay = decay

@@ -8,12 +8,11 @@ begin small and grow (Karras et al. 2018, arXiv:1710.10196).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-
-from dlcv import repro
 
 GAIN = math.sqrt(2)  # of a leaky ReLU, which halves the variance
 BLUR = (1.0, 3.0, 3.0, 1.0)  # the paper's low-pass filter, before normalisation
@@ -142,7 +141,7 @@ class ToRGB(nn.Module):
         return self.conv(x, w, self.bias[:, None, None])
 
 
-class Generator(nn.Module):
+class StyleGAN2Generator(nn.Module):
     """The generator with skip connections: every resolution adds to an RGB picture that is enlarged on the way."""
 
     Config = GeneratorConfig
@@ -156,12 +155,12 @@ class Generator(nn.Module):
         self.constant = nn.Parameter(torch.randn(1, c[0], 4, 4))
         self.convs = nn.ModuleList([StyledConv(c[0], c[0], d)])
         self.to_rgb = nn.ModuleList([ToRGB(c[0], d)])
-        for inputs, outputs in zip(c, c[1:], strict=False):
+        for inputs, outputs in pairwise(c):
             self.convs += [StyledConv(inputs, outputs, d, up=True), StyledConv(outputs, outputs, d)]
             self.to_rgb += [ToRGB(outputs, d)]
         for index in range(len(self.convs)):  # the fixed noise, for pictures that can be made again
             side = 4 * 2 ** ((index + 1) // 2)
-            self.register_buffer(f"noise_{index}", repro.noise(index, 1, 1, side, side).float())
+            self.register_buffer(f"noise_{index}", torch.randn(1, 1, side, side))
 
     @property
     def size(self) -> int:
@@ -175,20 +174,14 @@ class Generator(nn.Module):
 
     def style(self, z: torch.Tensor) -> torch.Tensor:
         """z (B, D) -> w (B, D)."""
-        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)
+        x = z * torch.rsqrt(z.square().mean(1, keepdim=True) + 1e-8)  # its length does not count
         for layer in self.mapping:
             x = activate(layer(x))
         return x
 
-    @torch.no_grad()
-    def mean_style(self, count: int = 10_000) -> torch.Tensor:
-        """The mean w (D,) over `count` latents, always the same ones."""
-        z = repro.noise(0, count, self.config.latent_dim).to(self.constant)
-        return self.style(z).mean(0)
-
-    def truncate(self, w: torch.Tensor, truncation: float) -> torch.Tensor:
-        """w (B, D) or (B, layers, D) drawn towards the mean w: 1 leaves it, 0 is the mean."""
-        return torch.lerp(self.mean_style().expand_as(w), w, truncation)
+    def truncate(self, w: torch.Tensor, mean: torch.Tensor, truncation: float) -> torch.Tensor:
+        """w (B, D) or (B, layers, D) drawn towards the mean w (D,): 1 leaves it, 0 is the mean."""
+        return mean + (w - mean) * truncation
 
     def fixed_noise(self) -> list[torch.Tensor]:
         """The noise (1, 1, H, W) of every layer that belongs to the generator."""
@@ -243,7 +236,7 @@ class ResidualBlock(nn.Module):
         return (x + skip) / math.sqrt(2)
 
 
-class Discriminator(nn.Module):
+class StyleGAN2Discriminator(nn.Module):
     """The residual discriminator; its last layers also see how varied a group of images is."""
 
     Config = DiscriminatorConfig
