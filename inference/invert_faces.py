@@ -101,8 +101,8 @@ def parse() -> tuple[argparse.Namespace, Inversion]:
     parser.add_argument("--evaluate-every", type=int, default=50, help="iterations between two points of the curves")
     defaults, kinds = Inversion(), typing.get_type_hints(Inversion)
     for name in (field.name for field in dataclasses.fields(Inversion) if field.name not in METHODS):
-        choices = typing.get_args(kinds[name]) or None
-        kind, default = None if choices else kinds[name], getattr(defaults, name)
+        choices, default = typing.get_args(kinds[name]) or None, getattr(defaults, name)
+        kind: type = type(default)
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, choices=choices, default=default, help=f"({default})"
         )

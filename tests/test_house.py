@@ -114,6 +114,7 @@ def test_imports_point_one_way() -> None:
             "models.acgan",
             "models.cifar_cnn",
             "models.autoencoder",
+            "models.stylegan2",
             "checkpoint",
             "trainer",
         },
@@ -126,7 +127,10 @@ def test_imports_point_one_way() -> None:
             "sampling",
             "metrics",
             "digit_classifier",
+            "stylegan2_public",
+            "similarity",
         },
+        {"inversion"},
         {"evaluate"},
     ]
     place = {f"dlcv.{name}": level for level, names in enumerate(layers) for name in names}
