@@ -13,11 +13,9 @@ import re
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from matplotlib.colors import to_hex
-    from plotting import FIGURES, draw_faces, save
+    from plotting import FIGURES, draw_faces, plt, save, to_hex
     from tables import fill, record
 
     from dlcv import cli

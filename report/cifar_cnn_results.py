@@ -15,12 +15,11 @@ import re
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     import torch
     import torch.nn.functional as F
     from answers import kept_result, look
-    from plotting import FIGURES, save
+    from plotting import FIGURES, plt, save
     from tables import fill
     from torch import nn
 

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     from answers import kept_result, look
-    from plotting import FIGURES, save
+    from plotting import FIGURES, plt, save
     from tables import fill, record
 
     from dlcv import cli

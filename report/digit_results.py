@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
-    from plotting import FIGURES, save
+    from plotting import FIGURES, plt, save
     from scipy.stats import spearmanr
     from tables import fill
 

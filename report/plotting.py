@@ -1,14 +1,20 @@
-"""What the report's figures share: where they lie, how they are written, text and rows of faces as pictures."""
+"""What the report's figures share: where they lie, how they are written, text and rows of faces as pictures.
+
+Scripts take matplotlib's names from here, for they write files: a notebook's MPLBACKEND, which commands that it starts
+inherit, would end the import where that notebook's packages are missing.
+"""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
+os.environ["MPLBACKEND"] = "Agg"
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_hex as to_hex
+from matplotlib.offsetbox import AnnotationBbox as AnnotationBbox
+from matplotlib.offsetbox import OffsetImage as OffsetImage
 from matplotlib.ticker import MaxNLocator
 
 from dlcv import cli
