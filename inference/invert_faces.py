@@ -146,7 +146,10 @@ def main() -> None:
 
     with torch.no_grad():
         images, w = search(), search.styles()
-    write_outputs(args.out, names, images, search, w, measure(measures, images, targets), run.seconds, settings, data)
+    seconds = run.lines("loss")[-1]["seconds"]  # of the search: the same when the finished command is given again
+    write_outputs(
+        args.out, names, images, search, w.detach(), measure(measures, images, targets), seconds, settings, data
+    )
 
 
 def write_outputs(
