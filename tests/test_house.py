@@ -105,6 +105,7 @@ def test_imports_point_one_way() -> None:
             "data.arrays",
             "data.check",
             "data.sources",
+            "data.build",
             "data.get",
             "models.dann",
             "models.uda",
