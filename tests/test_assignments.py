@@ -50,3 +50,9 @@ def test_what_is_not_there_is_not_claimed(monkeypatch: pytest.MonkeyPatch, tmp_p
     script = load_report_script("assignments", monkeypatch)
     page = script.page(script.ASSIGNMENTS["dlcv2020"], tmp_path)
     assert page.count("**not built yet**") == 20 and "](" not in page
+    row = next(row for row in script.ASSIGNMENTS["eee7331"].rows if row.problem == "2, 2.")
+    for name in row.code:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    page = script.page(script.ASSIGNMENTS["eee7331"], tmp_path)
+    assert page.count("**built, not measured yet**: no docs/results/inversion.csv") == 4
