@@ -65,7 +65,7 @@ def test_a_class_on_a_dask_cluster(school: Path, tmp_path: Path) -> None:
 
 
 def test_one_that_cannot_be_graded_does_not_raise(tmp_path: Path) -> None:
-    assert "no such directory" in grade_one(tmp_path / "none", tmp_path / "out", [])
+    assert "no such directory" in grade_one(tmp_path / "none", tmp_path / "out", [], 60)
 
 
 def test_texts_of_strangers_are_cleaned() -> None:

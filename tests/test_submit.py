@@ -2,6 +2,7 @@
 
 import io
 import shutil
+import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -147,6 +148,9 @@ def test_other_submissions(root: Path, tmp_path: Path, arrays: Path) -> None:
     assert (code / "report" / "figures" / "autoencoder_grid.png").stat().st_size > 5_000
     result = call("bash", "get_dataset.sh", "--help", **alone)
     assert result.returncode == 0 and "fashion_mnist" in result.stdout, result.stderr
+    for form in ("NFC", "NFD"):  # one name, one file name, whichever way its letters are written
+        name = unicodedata.normalize(form, "Zoë Müller-Lüdenscheidt")
+        assert submit.build("tud", name, "r01")[0] == "zoë-müller-lüdenscheidt-homework-03.zip"
     assert submit.build("eee7331", "", "r01") == ("eee7331.pdf", b"%PDF-1.7 eee7331.pdf")
     assert submit.build("cs7643-part2", "", "r01") == submit.build("cs7643-part2", "", "r01")  # the same bytes
 

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from dlcv.cli import UserError
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")  # in any case
+
 
 def check_writable(path: Path) -> None:
     """Raises UserError now if `path` could not be written at the end of a long computation. Changes nothing."""

@@ -8,9 +8,8 @@ import torch
 from PIL import Image
 
 from dlcv.cli import UserError
-from dlcv.files import atomic_path, check_writable
+from dlcv.files import IMAGE_SUFFIXES, atomic_path, check_writable
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 # What an image of an assignment may be, whatever its name says. Pillow knows some forty more formats, whose decoders
 # are less tried, and hands EPS to Ghostscript.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
@@ -20,11 +19,6 @@ _FLAT, _VARIED = (
     64,
     128,
 )  # of 256 levels: colours that vary less show nothing, an alpha that varies more shows a picture
-
-
-def is_image_name(name: str) -> bool:
-    """True for the image files that graders use, whatever the case of the suffix; not for .DS_Store or ._copies."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -125,7 +119,7 @@ def save_grid(path: Path, images: torch.Tensor, columns: int = 8) -> np.ndarray:
 
 def check_image_path(path: Path) -> None:
     """Raises UserError unless `path` ends in .png or .jpg and can be written."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise UserError(f"{path}: the file name must end in .png or .jpg")
     check_writable(path)
 

@@ -10,17 +10,22 @@ docs/grading.md says what is contained and what is not.
 """
 
 import argparse
+import math
+import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from dlcv import cli
 from dlcv.data.layout import find_root
 from grader import results, sandbox
 from grader.check import check
 from grader.courses import COURSES
-from grader.repository import grade
+from grader.repository import Graded, grade
 from grader.rubric import Result
+
+MOST_CALLS = 32  # of one repository's wrappers: eight, two of each course's with three targets, each called twice
 
 
 def parse() -> argparse.Namespace:
@@ -32,6 +37,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("results/grade"), help="folder of the results")
     parser.add_argument("--course", nargs="+", choices=tuple(COURSES), help="by default those whose wrappers are there")
     parser.add_argument("--seconds", type=float, default=600.0, help="limit of one call (the courses': 600)")
+    parser.add_argument(
+        "--total", type=float, help="limit of one repository, seconds; what is not graded by then is left out"
+    )
     parser.add_argument("--memory", type=float, default=8.0, help="limit of one call, GiB (8)")
     parser.add_argument(
         "--network", action="store_true", help="calls may reach the network (bubblewrap keeps them off)"
@@ -45,9 +53,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--dask", metavar="ADDRESS", help="with --class: scheduler of a Dask cluster that shares the files"
     )
+    parser.add_argument("--die-with-parent", action="store_true", help=argparse.SUPPRESS)  # for --class
     args = parser.parse_args()
-    if args.seconds <= 0 or args.memory <= 0 or args.jobs < 1:
-        raise cli.UsageError("--seconds, --memory and --jobs must be positive")
+    positive = (args.seconds, args.memory, args.jobs, 1 if args.total is None else args.total)
+    if not all(0 < number < math.inf for number in positive):
+        raise cli.UsageError("--seconds, --total, --memory and --jobs must be positive")
     if args.dask and not args.folder:
         raise cli.UsageError("--dask goes with --class")
     return args
@@ -68,18 +78,22 @@ def grade_class_command(args: argparse.Namespace) -> int:
 
     from grader.classroom import grade_class
 
+    total = args.total or args.seconds * MOST_CALLS + 600  # copying, checking and scoring, too
     flags = ["--seconds", str(args.seconds), "--memory", str(args.memory), *(["--network"] if args.network else [])]
     if args.data is not None:
         flags += ["--data", str(args.data.resolve())]
     if args.course:
         flags += ["--course", *args.course]
     if args.dask:
-        from distributed import Client
+        try:
+            from distributed import Client
+        except ModuleNotFoundError:
+            raise cli.UserError("--dask needs the package distributed: pip install distributed") from None
 
         with Client(args.dask), joblib.parallel_config(backend="dask"):
-            rows = grade_class(args.folder, args.out, flags, args.jobs)
+            rows = grade_class(args.folder, args.out, flags, args.jobs, total)
     else:
-        rows = grade_class(args.folder, args.out, flags, args.jobs)
+        rows = grade_class(args.folder, args.out, flags, args.jobs, total)
     for row in rows:
         told = row["trouble"] or f"{row['score']:g} of {row['points']:g} points, {row['failed']} checks failed"
         print(f"{row['name']}: {told}")
@@ -97,11 +111,22 @@ def warn() -> None:
 
 
 def main() -> int:
-    args = parse()
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        return command(parse())
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def command(args: argparse.Namespace) -> int:
     root = data_root(args.data)
     if args.folder:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # its graders end with it
         return grade_class_command(args)
-    limits = sandbox.Limits(args.seconds, int(args.memory * 2**30), network=args.network)
+    if args.die_with_parent:
+        sandbox.die_with_parent()
+    until = time.monotonic() + args.total if args.total else math.inf
+    limits = sandbox.Limits(args.seconds, int(args.memory * 2**30), network=args.network, until=until)
     if args.check:
         found = check(args.repository, limits, warn)
         for advice in found:
@@ -110,20 +135,39 @@ def main() -> int:
             f"{len(found)} findings" if found else "nothing found: rules, sample and files are as the course wants them"
         )
         return 3 if found else 0
-    start = time.monotonic()
+    start, so_far = time.monotonic(), list[Result]()
+
+    def write(graded: Graded) -> None:
+        results.write_junit(args.out / "results.xml", graded)
+        results.write_gradescope(args.out / "results.json", graded, time.monotonic() - start)
+
+    def write_so_far() -> None:
+        """A platform may end this at any time: by then all that was graded is on disk."""
+        write(Graded(so_far, [], sandbox.bubblewrap() is not None, whole=False))
+
+    def begin() -> None:
+        warn()
+        write_so_far()
 
     def tell(result: Result) -> None:
+        so_far.append(result)
         print(f"{result.problem}, {results.clean(result.title)}: {result.status}", file=sys.stderr, flush=True)
+        write_so_far()
 
-    graded = grade(args.repository, root, limits, args.course, tell, args.hide, warn)
-    seconds = time.monotonic() - start
-    results.write_junit(args.out / "results.xml", graded)
-    results.write_gradescope(args.out / "results.json", graded, seconds)
+    graded = grade(args.repository, root, limits, args.course, tell, args.hide, begin)
+    write(graded)
     print(results.table(graded.results))
+    seconds = time.monotonic() - start
     print(f"{graded.score:g} of {graded.points:g} points that can be graded here, {seconds:.0f} s; {args.out}")
     for text in graded.failures:
         print(text, file=sys.stderr)
     return int(bool(graded.failures))
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """Ends as after an error, so that what was started is ended and temporary folders are removed."""
+    print(f"grader: ended by {signal.Signals(number).name}", file=sys.stderr)
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

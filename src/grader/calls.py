@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from dlcv.data.digits import read_label_csv
-from dlcv.data.folders import list_images
+from dlcv.cli import UserError
+from dlcv.data.layout import list_images, read_label_csv, spellings
 from grader import outputs, rules, sandbox
-from grader.copying import copy_repository
+from grader.copying import copy_repository, git_folders
+from grader.opening import Place, Refused
 from grader.rubric import Attempt
 from grader.sandbox import Limits
+from grader.workplace import remove_tree
 
 T = TypeVar("T")  # what a wrapper's output is read as
 WRAPPERS = {
@@ -26,6 +29,7 @@ WRAPPERS = {
 FACES = [f"{index:04d}.png" for index in range(1_000)]
 DIGITS = [f"{digit}_{number:03d}.png" for digit in range(10) for number in range(1, 101)]
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"  # the 100 digits that come with this repository
+OVER = "the time for all of the grading is over"
 
 
 class Grading:
@@ -35,32 +39,19 @@ class Grading:
         self, repository: Path, data: Path | None, limits: Limits, work: Path, hidden: Sequence[Path] = ()
     ) -> None:
         self.repository, self.data, self.limits, self.work = repository, data, limits, work
-        self.hidden = [repository, *filter(None, [data]), *hidden]
+        self.hidden = [repository, *filter(None, [data]), *(_answers(data) if data else []), *hidden]
+        self.hidden += git_folders(repository) or ()
         self.copies = [work / "first" / "repository", work / "second" / "repository"]
-        for copy in self.copies:
-            copy_repository(repository, copy)
-        self.findings = {name: self._wrapper_findings(name) for names in WRAPPERS.values() for name in names}
-        # Now: what is called later could put a picture there.
+        copy_repository(repository, *self.copies)
+        names = [name for names in WRAPPERS.values() for name in names]
+        self.findings = rules.check_apart(self.copies[0], names)
+        # Now: what is called later could put a picture there, or write another wrapper.
         self.figures = {figure: _report_figure(self.copies[0], figure) for figure in ("fig1_4", "fig2_2")}
+        self.fetching = {name for name in names if _fetches(self.copies[0], name)}
         self.outside: list[str] = []  # what was written outside the temporary folder
         self._before = (
             {} if sandbox.bubblewrap() else self._snapshot()
         )  # where writes are prevented, none is looked for
-
-    def _wrapper_findings(self, name: str) -> list[rules.Finding]:
-        root = self.copies[0]
-        try:
-            if not (root / name).is_file():
-                return []
-            if not (root / name).resolve().is_relative_to(root):
-                return [rules.Finding(name, "is a link out of the repository", "a script of its own", True)]
-            found = rules.check_wrapper(root, root / name)
-            for script in rules.called_scripts(root, root / name):
-                check = rules.check_python if script.suffix == ".py" else rules.check_wrapper
-                found += check(root, script)
-            return found
-        except Exception as error:  # names and bytes of strangers: whatever they do, the rest is graded
-            return [rules.Finding(name, f"cannot be checked ({type(error).__name__})", "a plain script", True)]
 
     def _snapshot(self) -> dict[str, tuple[int, int]]:
         """Sizes and times of the repository's and the data's files, and what lies in the home."""
@@ -73,8 +64,10 @@ class Grading:
                     with contextlib.suppress(OSError):
                         status = os.lstat(path)
                         found[path] = (status.st_size, status.st_mtime_ns)
-        home = Path.home()
-        return found | {str(path): (0, 0) for path in (home.iterdir() if home.is_dir() else [])}
+        home = sandbox.home()
+        with contextlib.suppress(OSError):
+            found |= {str(path): (0, 0) for path in (home.iterdir() if home else [])}
+        return found
 
     def _notice_writes(self, wrapper: str) -> None:
         if sandbox.bubblewrap():
@@ -93,10 +86,12 @@ class Grading:
         folder = self.data / "digits" / target / "test"
         if not folder.is_dir() or not folder.with_suffix(".csv").is_file():
             return None
-        truth = read_label_csv(folder.with_suffix(".csv"))
-        return self._stage(folder, target), truth
+        return self._stage(folder, target), read_label_csv(folder.with_suffix(".csv"))
 
     def sample(self) -> tuple[Path, dict[str, int]]:
+        """The bundled digits and their labels. Raises UserError where only the package is installed."""
+        if not SAMPLES.is_dir():
+            raise UserError(f"{SAMPLES} is not there: grade with a clone of this repository, or with --data")
         return self._stage(SAMPLES / "svhn", "sample"), read_label_csv(SAMPLES / "svhn.csv")
 
     def _stage(self, folder: Path, name: str) -> Path:
@@ -112,7 +107,7 @@ class Grading:
         wrapper: str,
         arguments: Sequence[str],
         name: str,
-        read: Callable[[Path], T],
+        read: Callable[[Place], T],
         same: Callable[[T, T], bool],
         score: Callable[[T], float],
     ) -> Attempt:
@@ -124,35 +119,47 @@ class Grading:
         values: list[T] = []
         seconds = 0.0
         for turn, copy in enumerate(self.copies):
+            limits, left = self.limits, self.limits.until - time.monotonic()
+            if left <= 0:
+                return Attempt(left_out=OVER, seconds=seconds)
             base = Path(tempfile.mkdtemp(dir=self.work, prefix=f"{wrapper}-"))
-            out, home, elsewhere = base / "out", base / "home", base / "elsewhere"
-            for folder in (out, home, elsewhere):
-                folder.mkdir()
-            command = ["bash", str(copy / wrapper), *arguments, str(out / name) if name else str(out)]
-            readable = [self.work / "images"]
-            outcome = sandbox.run(command, elsewhere, home, (base, copy), readable, self.hidden, self.limits)
-            self._notice_writes(wrapper)
-            seconds = seconds or outcome.seconds
-            if not outcome.ok:
-                told = outcome.ended or f"ended with code {outcome.code}: {_last_line(outcome.stderr)}"
-                if turn:
-                    return Attempt(score(values[0]), differs=f"the second run {told}", seconds=seconds)
-                return Attempt(failed=f"{wrapper} {told}{self._hint(wrapper)}", seconds=seconds)
+            # Opened before anything runs: what is read afterwards is in this folder, whatever lies at its name by then.
+            root = os.open(base, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                values.append(read(out / name if name else out))
-            except outputs.WrongOutput as error:
-                if turn:
-                    return Attempt(score(values[0]), differs=f"the second run: {error}", seconds=seconds)
-                return Attempt(wrong=str(error), seconds=seconds)
-            if outcome.left:
-                self.outside.append(f"{wrapper} left {outcome.left} processes running; they were ended")
-            shutil.rmtree(base, ignore_errors=True)
+                out, home, elsewhere = base / "out", base / "home", base / "elsewhere"
+                for folder in (out, home, elsewhere):
+                    folder.mkdir()
+                command = ["bash", str(copy / wrapper), *arguments, str(out / name) if name else str(out)]
+                outcome = sandbox.run(
+                    command, elsewhere, home, (base, copy), [self.work / "images"], self.hidden,
+                    replace(limits, seconds=min(limits.seconds, left)),
+                )  # fmt: skip
+                self._notice_writes(wrapper)
+                seconds = seconds or outcome.seconds
+                if outcome.ended and left < limits.seconds and time.monotonic() > limits.until:
+                    return Attempt(left_out=OVER, seconds=seconds)
+                if not outcome.ok:
+                    why = outcome.ended or f"ended with code {outcome.code}: {_last_line(outcome.stderr)}"
+                    if turn:
+                        return Attempt(score(values[0]), differs=f"the second run {why}", seconds=seconds)
+                    return Attempt(failed=f"{wrapper} {why}{self._hint(wrapper)}", seconds=seconds)
+                try:
+                    values.append(read(Place(root, f"out/{name}" if name else "out")))
+                except outputs.WrongOutput as error:
+                    if turn:
+                        return Attempt(score(values[0]), differs=f"the second run: {error}", seconds=seconds)
+                    return Attempt(wrong=str(error), seconds=seconds)
+                if outcome.left:
+                    self.outside.append(f"{wrapper} left {outcome.left} processes running; they were ended")
+            finally:
+                os.close(root)
+                remove_tree(base)
         differs = "" if same(*values) else "the second run gave another output"
         return Attempt(score(values[0]), differs=differs, seconds=seconds)
 
     def _hint(self, wrapper: str) -> str:
-        fetches = any(word in rules.read_source(self.copies[0] / wrapper) for word in ("wget", "gdown", "download"))
-        return " (it fetches something; --network lets it)" if fetches and not self.limits.network else ""
+        fetches = wrapper in self.fetching and not self.limits.network
+        return " (it fetches something; --network lets it)" if fetches else ""
 
     def adaptation(self, wrapper: str, target: str) -> Attempt:
         """A prediction csv for one target's test images."""
@@ -163,12 +170,16 @@ class Grading:
 
     def _predictions(self, wrapper: str, target: str, folder: Path, truth: Mapping[str, int]) -> Attempt:
         names = list_images(folder)
+        keys = spellings(names, truth)
+
+        if unknown := [name for name in names if name not in keys]:
+            raise UserError(f"the data has no label for {unknown[0]} of {target} ({len(unknown)} such)")
 
         def accuracy(labels: dict[str, int]) -> float:
-            return 100 * sum(labels[name] == truth[name] for name in names) / len(names)
+            return 100 * sum(labels[name] == truth[keys[name]] for name in names) / len(names)
 
-        def read(path: Path) -> dict[str, int]:
-            return outputs.read_predictions(path, names)
+        def read(place: Place) -> dict[str, int]:
+            return outputs.read_predictions(place, names)
 
         return self.attempt(wrapper, [str(folder), target], "predictions.csv", read, dict.__eq__, accuracy)
 
@@ -179,8 +190,8 @@ class Grading:
         """One picture of 32 samples, compared with the report's figure where that lies in the repository."""
         first: list[np.ndarray] = []
 
-        def read(path: Path) -> np.ndarray:
-            picture = outputs.read_samples(path)
+        def read(place: Place) -> np.ndarray:
+            picture = outputs.read_samples(place)
             first.append(picture)
             return picture
 
@@ -205,8 +216,8 @@ class Grading:
     ) -> tuple[Attempt, np.ndarray | None]:
         first: list[np.ndarray] = []
 
-        def read(path: Path) -> np.ndarray:
-            first.append(outputs.read_pictures(path, names, side))
+        def read(place: Place) -> np.ndarray:
+            first.append(outputs.read_pictures(place, names, side))
             return first[-1]
 
         return self.attempt(wrapper, [], "", read, np.array_equal, score), first[0] if first else None
@@ -217,11 +228,30 @@ def _last_line(text: str) -> str:
     return lines[-1][:200] if lines else "nothing on stderr"
 
 
+def _answers(data: Path) -> list[Path]:
+    """Where links in the data folder lead: hiding the folder alone would leave that visible."""
+    found = []
+    for pattern in ("*", "*/*", "*/*/*"):  # digits, digits/svhn, digits/svhn/test and test.csv
+        for path in data.glob(pattern):
+            if path.is_symlink() and (path.is_dir() or path.suffix == ".csv"):
+                found.append(path.resolve())
+                if path.is_dir():  # what lies beside a linked test/ is its csv
+                    found += [beside.resolve() for beside in path.resolve().parent.glob("*.csv")]
+    return found
+
+
+def _fetches(root: Path, wrapper: str) -> bool:
+    with contextlib.suppress(Refused, rules.TooComplicated, OSError, RuntimeError):
+        text = rules.read_source(root, (root / wrapper).resolve())
+        return any(word in text for word in ("wget", "gdown", "download"))
+    return False
+
+
 def _report_figure(root: Path, name: str) -> tuple[Path, np.ndarray] | None:
-    for path in sorted(root.rglob(f"{name}.*")):
-        if path.suffix.lower() in outputs.FORMATS:
+    for path in rules.every_file(root):
+        if path.stem == name and path.suffix.lower() in outputs.FORMATS:
             try:
-                return path, outputs.read_picture(path)
+                return path, outputs.read_picture(Place(root, path.relative_to(root).as_posix()))
             except outputs.WrongOutput:
                 continue
     return None

@@ -1,7 +1,6 @@
 """The minute before the deadline: static rules, the bundled sample, every file that the course collects."""
 
 import re
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,9 @@ from dlcv.cli import UserError
 from grader.calls import WRAPPERS
 from grader.copying import copy_repository
 from grader.repository import find_courses, grade
+from grader.rules import every_file
 from grader.sandbox import Limits
+from grader.workplace import work_folder
 
 REPORTS = {"2020": r"hw3_\w+\.pdf", "2021": r"hw2_\w+\.pdf"}
 
@@ -43,7 +44,7 @@ def uncommitted_files(repository: Path, committed: Path) -> list[Advice]:
     for name in collected:
         if (repository / name).is_file() and not (committed / name).is_file():
             found.append(Advice(f"{name} is not committed", f"git add -f {name}, commit and push"))
-    for path in sorted(path for path in committed.rglob("*") if path.is_file()):
+    for path in every_file(committed):
         name, here = path.relative_to(committed).as_posix(), repository / path.relative_to(committed)
         if not here.is_file():
             found.append(Advice(f"{name} is committed and no longer here", "commit that it is gone, or bring it back"))
@@ -59,8 +60,8 @@ def check(repository: Path, limits: Limits, begin: Callable[[], None] = lambda: 
     """
     if not repository.is_dir():
         raise UserError(f"no such directory: {repository}")
-    with tempfile.TemporaryDirectory() as work:
-        committed = Path(work) / "repository"
+    with work_folder() as work:
+        committed = work / "repository"
         copy_repository(repository.resolve(), committed)
         courses = find_courses(committed)
         found = [advice for course in courses for advice in missing_files(repository, course)]

@@ -7,10 +7,14 @@ cluster whose machines share the folders (docs/grading.md).
 import csv
 import io
 import json
+import math
+import os
+import signal
 import subprocess
-import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import joblib
@@ -18,6 +22,9 @@ import joblib
 from dlcv.cli import UserError
 from dlcv.files import write_text
 from grader.results import clean
+from grader.sandbox import own_command
+
+GRACE = 30.0  # seconds that a grader gets to end by itself
 
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -47,36 +54,80 @@ th, td { padding: .3rem .6rem; text-align: left; border-bottom: 1px solid #ccc; 
 """
 
 
-def grade_one(repository: Path, out: Path, flags: Sequence[str]) -> str:
-    """Grades one repository into `out`; "" or what went wrong. It never raises: one must not stop a class."""
-    command = [sys.executable, "-m", "grader", str(repository), "--out", str(out), *flags]
+def grade_one(repository: Path, out: Path, flags: Sequence[str], total: float) -> str:
+    """Grades one repository into `out`, in at most `total` seconds; "" or what went wrong.
+
+    It never raises: one must not stop a class.
+    """
+    words = [str(repository), "--out", str(out), "--total", str(total), "--die-with-parent", *flags]
+    # UTF-8 whatever the locale: what is printed are names and texts of strangers.
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:replace"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL)
-    except OSError as error:
-        return f"cannot be graded: {error}"
-    if done.returncode == 0:
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                own_command("grader", *words), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                env=environment,
+            )  # fmt: skip
+            try:
+                code = process.wait(total + GRACE)
+            except subprocess.TimeoutExpired:
+                return f"took longer than {total:g} s in all, and was ended"
+            finally:
+                _end(process)
+            errors.seek(max(0, errors.seek(0, os.SEEK_END) - 10_000))
+            lines = errors.read().decode("utf-8", "replace").strip().splitlines()
+    except Exception as error:
+        return clean(f"cannot be graded: {error}")
+    if code == 0:
         return ""
-    lines = done.stderr.strip().splitlines()
-    return clean(lines[-1] if lines else f"grading ended with code {done.returncode}")
+    if code < 0 or code > 128:  # the last line tells what was graded last, not what ended it
+        number = -code if code < 0 else code - 128
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return f"the grader was ended by {name}" + (" (out of memory?)" if number == signal.SIGKILL else "")
+    return clean(lines[-1] if lines else f"grading ended with code {code}")
 
 
-def grade_class(folder: Path, out: Path, flags: Sequence[str], jobs: int) -> list[dict[str, object]]:
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a grader: first so that it can end what it started and remove its folders."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def grade_class(
+    folder: Path, out: Path, flags: Sequence[str], jobs: int, total: float = math.inf
+) -> list[dict[str, object]]:
     """Grades every folder in `folder` with `flags` of python -m grader, and writes class.csv and class.html.
 
-    Those whose out/<name>/results.json is there and tells of no fault of the grader are not graded again. Raises
-    UserError when there is nothing to grade.
+    Those whose out/<name>/results.json is there, whole, and without a fault of the grader are not graded again. None
+    takes longer than `total` seconds. Raises UserError when there is nothing to grade.
     """
     if not folder.is_dir():
         raise UserError(f"no such directory: {folder}")
     names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    shadows = [name for name in names if name == "__MACOSX"]  # what macOS puts into its zips beside the real folders
+    names = [name for name in names if name not in shadows]
     if not names:
         raise UserError(f"{folder} holds no folders; expected one for each repository")
+    if taken := [name for name in names if name in ("class.csv", "class.html")]:
+        raise UserError(f"{folder / taken[0]}: a result is called so; rename that folder")
     todo = [name for name in names if not _is_graded(out / name / "results.json")]
-    # What is graded must not see the others, nor what they got.
-    flags = [*flags, "--hide", str(folder.resolve()), str(out.resolve())]
-    print(f"{len(names)} repositories, {len(names) - len(todo)} graded before", flush=True)
-    calls = (joblib.delayed(grade_one)((folder / name).resolve(), (out / name).resolve(), flags) for name in todo)
-    troubles = dict(zip(todo, joblib.Parallel(n_jobs=jobs, verbose=0)(calls), strict=True))
+    # What is graded must not see the others, wherever links to them lead, nor what they got.
+    places = {folder.resolve(), out.resolve(), *((folder / name).resolve() for name in names)}
+    inner = {place for place in places for other in places if place != other and place.is_relative_to(other)}
+    flags = [*flags, "--hide", *map(str, sorted(places - inner))]
+    left_out = f", without {', '.join(shadows)}" if shadows else ""
+    print(f"{len(names)} repositories{left_out}, {len(names) - len(todo)} graded before", flush=True)
+    calls = (
+        joblib.delayed(grade_one)((folder / name).resolve(), (out / name).resolve(), flags, total) for name in todo
+    )
+    # Threads: each waits for a process of its own, and leaves no worker behind when this one is ended.
+    found = joblib.Parallel(n_jobs=jobs, verbose=0, prefer="threads")(calls)
+    troubles = dict(zip(todo, found, strict=True))
     rows = [_row(name, out / name / "results.json", troubles.get(name, "")) for name in names]
     _write_csv(out / "class.csv", rows)
     template = jinja2.Environment(autoescape=True).from_string(PAGE)
@@ -84,15 +135,29 @@ def grade_class(folder: Path, out: Path, flags: Sequence[str], jobs: int) -> lis
     return rows
 
 
+def _content(results: Path) -> dict[str, Any] | None:
+    """What a results.json holds; None where it is missing, empty, cut off, or not one of ours."""
+    try:
+        content = json.loads(results.read_text(encoding="utf-8"))
+        extra = content["extra_data"]
+        points = [(float(test.get("score", 0)), float(test.get("max_score", 0))) for test in content["tests"]]
+        kinds = [(test["name"], test["number"], test["output"]) for test in content["tests"]]
+        fine = isinstance(extra["failures"], int) and isinstance(extra["contained"], bool) and len(kinds) == len(points)
+        return content if fine and isinstance(content["score"], int | float) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
 def _is_graded(results: Path) -> bool:
-    return results.is_file() and not json.loads(results.read_text(encoding="utf-8"))["extra_data"]["failures"]
+    content = _content(results)
+    return content is not None and not content["extra_data"]["failures"] and content["extra_data"].get("whole", True)
 
 
 def _row(name: str, results: Path, trouble: str) -> dict[str, object]:
-    if trouble or not results.is_file():
+    content = _content(results)
+    if trouble or content is None:
         empty: dict[str, object] = {"score": None, "points": None, "failed": 0, "tests": []}
         return {"name": clean(name), "trouble": trouble or "not graded", **empty}
-    content = json.loads(results.read_text(encoding="utf-8"))
     tests = content["tests"]
     return {
         "name": clean(name), "trouble": "", "score": content["score"], "tests": tests,

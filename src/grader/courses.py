@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dlcv.data.folders import list_images
+from dlcv.data.layout import list_images
 from grader import rubric
 from grader.calls import Grading
 from grader.rubric import Attempt, Result
@@ -22,7 +22,7 @@ def _face_scores(grading: Grading, attempt: Attempt, images: np.ndarray | None) 
 
     told = ""
     faces = grading.data / "face" / "test" if grading.data else None
-    if images is None:
+    if images is None or attempt.left_out:
         told = attempt.trouble
     elif faces is None or not faces.is_dir():
         told = "no test faces here"
@@ -83,8 +83,8 @@ def _steps_2020(grading: Grading) -> list[Step]:
 def _steps_2021(grading: Grading) -> list[Step]:
     def faces() -> list[Result]:
         attempt, images = grading.faces()
-        status: rubric.Status = "failed" if attempt.trouble else "passed"
-        measured = "" if images is None else "1,000 images"
+        status: rubric.Status = "left out" if attempt.left_out else "failed" if attempt.trouble else "passed"
+        measured = "" if images is None or attempt.left_out else "1,000 images"
         result = Result("2021 1", "GAN, 1,000 faces", status, measured, attempt.trouble, seconds=attempt.seconds)
         return [result, *_face_scores(grading, attempt, images)]
 
@@ -122,7 +122,7 @@ def sample_steps(grading: Grading) -> list[Step]:
     def predictions(wrapper: str) -> list[Result]:
         found = grading.sample_predictions(wrapper)
         measured = "" if found.accuracy is None else f"{found.accuracy:.0f} % of 100 digits"
-        status: rubric.Status = "failed" if found.trouble else "passed"
+        status: rubric.Status = "left out" if found.left_out else "failed" if found.trouble else "passed"
         return [Result("sample", f"{wrapper} svhn", status, measured, found.trouble, seconds=found.seconds)]
 
     wrappers = ("hw3_p3.sh", "hw3_p4.sh", "hw2_p3.sh", "hw2_bonus.sh")

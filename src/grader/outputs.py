@@ -1,12 +1,13 @@
 """Strict checks of what a wrapper wrote: predictions, one picture, a folder of pictures. Files are hostile, too."""
 
-import stat
+import csv
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from grader.opening import Place, Refused
 
 LARGEST_CSV, LARGEST_IMAGE = 10 << 20, 20 << 20  # bytes
 LARGEST_SIDE = 4_096  # pixels
@@ -17,101 +18,97 @@ class WrongOutput(Exception):
     """What is wrong with an output, as a grader would say it."""
 
 
-def _require_file(path: Path, largest: int) -> None:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        raise WrongOutput(f"{path.name} was not written") from None
-    except OSError as error:
-        raise WrongOutput(f"{path.name} cannot be read ({error.strerror})") from None
-    if not stat.S_ISREG(status.st_mode):  # a link may point anywhere, a pipe blocks
-        raise WrongOutput(f"{path.name} is not a regular file")
-    if status.st_size > largest:
-        raise WrongOutput(f"{path.name} has {status.st_size} bytes")
-
-
-def read_predictions(path: Path, names: Sequence[str]) -> dict[str, int]:
+def read_predictions(place: Place, names: Sequence[str]) -> dict[str, int]:
     """name → label of a prediction csv for exactly `names`, sorted. Raises WrongOutput."""
-    _require_file(path, LARGEST_CSV)
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise WrongOutput(f"{path.name} is not UTF-8 text") from None
+        text = place.read(LARGEST_CSV).decode("utf-8")
+    except Refused as error:
+        raise WrongOutput(str(error)) from None
+    except UnicodeDecodeError:
+        raise WrongOutput(f"{place.name} is not UTF-8 text") from None
     if "\r" in text:
-        raise WrongOutput(f"{path.name} has Windows line ends")
+        raise WrongOutput(f"{place.name} has Windows line ends")
     if not text.endswith("\n"):
-        raise WrongOutput(f"{path.name} does not end with a line end")
-    header, *rows = text[:-1].split("\n")
-    if header != "image_name,label":
-        raise WrongOutput(f"{path.name}: the header is {header[:60]!r}, not 'image_name,label'")
-    if "" in rows:
-        raise WrongOutput(f"{path.name} has a blank line")
+        raise WrongOutput(f"{place.name} does not end with a line end")
+    lines = text[:-1].split("\n")
+    if lines[0] != "image_name,label":
+        raise WrongOutput(f"{place.name}: the header is {lines[0][:60]!r}, not 'image_name,label'")
+    if "" in lines:
+        raise WrongOutput(f"{place.name} has a blank line")
     labels: dict[str, int] = {}
-    for number, row in enumerate(rows, 2):
-        name, comma, label = row.rpartition(",")
-        if not comma or len(label) != 1 or label not in "0123456789":
-            raise WrongOutput(f"{path.name}, line {number}: {row[:60]!r} is not name,digit")
+    for number, line in enumerate(lines[1:], 2):
+        name, label = _row(place.name, number, line)
         if name in labels:
-            raise WrongOutput(f"{path.name}, line {number}: {name[:60]} stands there twice")
-        labels[name] = int(label)
+            raise WrongOutput(f"{place.name}, line {number}: {name[:60]} stands there twice")
+        labels[name] = label
     missing, unknown = [n for n in names if n not in labels], set(labels) - set(names)
     if missing:
-        raise WrongOutput(f"{path.name} has no row for {missing[0]} ({len(missing)} missing)")
+        raise WrongOutput(f"{place.name} has no row for {missing[0]} ({len(missing)} missing)")
     if unknown:
-        raise WrongOutput(f"{path.name} has a row for {min(unknown)[:60]}, which is not in the folder")
+        raise WrongOutput(f"{place.name} has a row for {min(unknown)[:60]}, which is not in the folder")
     if list(labels) != sorted(names):
-        raise WrongOutput(f"{path.name} is not sorted by name")
+        raise WrongOutput(f"{place.name} is not sorted by name")
     return labels
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """uint8 (H, W, 3) of an RGB image file whose format is that of its name. Raises WrongOutput."""
-    _require_file(path, LARGEST_IMAGE)
-    expected = FORMATS[path.suffix.lower()]
+def _row(file: str, number: int, line: str) -> tuple[str, int]:
+    """Image name and label of one line; a name with a comma or a quote is quoted, as csv writers do."""
     try:
-        with warnings.catch_warnings():
+        cells = next(csv.reader([line], strict=True))
+    except csv.Error:
+        cells = []
+    if len(cells) != 2 or len(cells[1]) != 1 or cells[1] not in "0123456789":
+        raise WrongOutput(f"{file}, line {number}: {line[:60]!r} is not name,digit")
+    return cells[0], int(cells[1])
+
+
+def read_picture(place: Place, side: int | None = None) -> np.ndarray:
+    """uint8 (H, W, 3) of an RGB image file whose format is that of its name. Raises WrongOutput.
+
+    With `side` a picture of another size is refused before it is decoded.
+    """
+    expected = FORMATS[place.suffix]
+    try:
+        with warnings.catch_warnings(), place.open(LARGEST_IMAGE) as file:
             warnings.simplefilter("error")
-            with Image.open(path, formats=sorted(set(FORMATS.values()))) as image:
+            with Image.open(file, formats=sorted(set(FORMATS.values()))) as image:
                 if image.format != expected:
-                    raise WrongOutput(f"{path.name} holds {image.format}")
+                    raise WrongOutput(f"{place.name} holds {image.format}")
                 if max(image.size) > LARGEST_SIDE:
-                    raise WrongOutput(f"{path.name} has {image.width}x{image.height} pixels")
+                    raise WrongOutput(f"{place.name} has {image.width}x{image.height} pixels")
+                if side is not None and image.size != (side, side):
+                    size = f"{image.width}x{image.height}"
+                    raise WrongOutput(f"{place.name} has {size} pixels, not {side}x{side}")
                 if image.mode != "RGB":
-                    raise WrongOutput(f"{path.name} is of mode {image.mode}, not RGB")
+                    raise WrongOutput(f"{place.name} is of mode {image.mode}, not RGB")
                 return np.asarray(image)
     except WrongOutput:
         raise
+    except Refused as error:
+        raise WrongOutput(str(error)) from None
     except Exception as error:  # decoders meet hostile files with exceptions of every kind
-        raise WrongOutput(f"{path.name} is no image that can be read ({type(error).__name__})") from None
+        raise WrongOutput(f"{place.name} is no image that can be read ({type(error).__name__})") from None
 
 
-def read_samples(path: Path) -> np.ndarray:
+def read_samples(place: Place) -> np.ndarray:
     """One picture of 32 samples of 64x64. Raises WrongOutput where they cannot be in it."""
-    picture = read_picture(path)
+    picture = read_picture(place)
     height, width = picture.shape[:2]
     if min(height, width) < 64 or height * width < 32 * 64 * 64:
-        raise WrongOutput(f"{path.name} has {width}x{height} pixels: no room for 32 samples of 64x64")
+        raise WrongOutput(f"{place.name} has {width}x{height} pixels: no room for 32 samples of 64x64")
     if picture.min() == picture.max():
-        raise WrongOutput(f"{path.name} is empty: all pixels are the same")
+        raise WrongOutput(f"{place.name} is empty: all pixels are the same")
     return picture
 
 
-def read_pictures(folder: Path, names: Sequence[str], side: int) -> np.ndarray:
+def read_pictures(place: Place, names: Sequence[str], side: int) -> np.ndarray:
     """uint8 (N, side, side, 3) of a folder that holds exactly `names`. Raises WrongOutput."""
-    if folder.is_symlink():
-        raise WrongOutput(f"{folder.name} was replaced by a link")
     try:
-        found = {path.name for path in folder.iterdir()}
-    except OSError as error:
-        raise WrongOutput(f"the folder cannot be read ({error.strerror})") from None
+        found = set(place.names(len(names) + 1_000))
+    except Refused as error:
+        raise WrongOutput(f"the folder {error}") from None
     if missing := [name for name in names if name not in found]:
         raise WrongOutput(f"{missing[0]} was not written ({len(missing)} of {len(names)} missing)")
     if unknown := found - set(names):
         raise WrongOutput(f"{min(unknown)[:60]!r} was not asked for ({len(unknown)} such)")
-    pictures = []
-    for name in names:
-        picture = read_picture(folder / name)
-        if picture.shape != (side, side, 3):
-            raise WrongOutput(f"{name} has {picture.shape[1]}x{picture.shape[0]} pixels, not {side}x{side}")
-        pictures.append(picture)
-    return np.stack(pictures)
+    return np.stack([read_picture(place.inside(name), side) for name in names])

@@ -1,10 +1,7 @@
 """Grades one repository: static rules, then every problem of the courses whose wrappers it holds."""
 
-import shutil
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from grader.calls import WRAPPERS, Grading
 from grader.courses import COURSES, sample_steps
 from grader.rubric import Result
 from grader.sandbox import Limits
+from grader.workplace import work_folder
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,7 @@ class Graded:
     results: list[Result]
     failures: list[str]  # of the grader itself
     contained: bool  # by bubblewrap
+    whole: bool = True  # False: grading is still going on, or was ended
 
     @property
     def score(self) -> float:
@@ -35,9 +34,10 @@ def find_courses(repository: Path) -> list[str]:
     """The courses of which a wrapper is there. Raises UserError when there is none."""
     found = [course for course, names in WRAPPERS.items() if any((repository / name).is_file() for name in names)]
     if not found:
-        raise UserError(
-            f"what is committed holds none of {', '.join(name for names in WRAPPERS.values() for name in names)}"
-        )
+        names = [name for names in WRAPPERS.values() for name in names]
+        inside = [path.name for path in sorted(repository.iterdir()) if any((path / name).is_file() for name in names)]
+        hint = f"; {inside[0]}/ does: that folder is what is to be graded" if inside else ""  # a zip's top folder
+        raise UserError(f"what is committed holds none of {', '.join(names)}{hint}")
     return found
 
 
@@ -66,7 +66,7 @@ def grade(
             results.append(result)
             tell(result)
 
-    with _work_folder() as work:
+    with work_folder() as work:
         grading = Grading(repository, data.resolve() if data else None, limits, work, hidden)
         begin()
         try:
@@ -93,17 +93,8 @@ def grade(
 
 def _static(grading: Grading, courses: Sequence[str]) -> list[rules.Finding]:
     found = [f for course in courses for name in WRAPPERS[course] for f in grading.findings[name]]
-    return list(dict.fromkeys(found + rules.check_files(grading.copies[0])))
+    return list(dict.fromkeys(found + grading.findings[""]))
 
 
 def _finding(finding: rules.Finding) -> Result:
     return Result("rules", finding.where, "failed", finding.what, finding.remedy)
-
-
-@contextmanager
-def _work_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="grade-")).resolve()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

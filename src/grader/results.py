@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlcv.files import write_bytes, write_text
+from grader import sandbox
 from grader.repository import Graded
 from grader.rubric import Result
 
@@ -33,9 +34,12 @@ def write_gradescope(path: Path, graded: Graded, seconds: float) -> None:
     told = f"{graded.score:g} of {graded.points:g} points that can be graded here"
     if graded.failures:
         told += f"; the grader failed {len(graded.failures)} times"
+    if not graded.whole:
+        told += "; grading was not finished"
     if not graded.contained:
         told += "; bubblewrap held nothing back: what was graded could read the answers"
-    extra = {"failures": len(graded.failures), "contained": graded.contained}
+    extra: dict[str, object] = {"failures": len(graded.failures), "contained": graded.contained, "whole": graded.whole}
+    extra["memory"] = sandbox.counts_memory()
     content = {"score": graded.score, "execution_time": round(seconds), "output": told, "extra_data": extra}
     content |= {"tests": tests}
     write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

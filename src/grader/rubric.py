@@ -51,6 +51,8 @@ class Attempt:
 
 def grade_picture(problem: str, title: str, attempt: Attempt) -> Result:
     """All points for a picture of the right format, half if it cannot be reproduced. Looks are for people."""
+    if attempt.left_out:
+        return Result(problem, title, "left out", "", attempt.left_out, seconds=attempt.seconds)
     if attempt.wrong or attempt.failed:
         return Result(problem, title, "failed", "", attempt.trouble, 0.0, PICTURE_POINTS, attempt.seconds)
     score = PICTURE_POINTS / 2 if attempt.differs else PICTURE_POINTS

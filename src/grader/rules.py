@@ -1,18 +1,28 @@
 """The courses' static rules: what must not stand in hw*.sh and in what they call. Nothing is run or unpickled here."""
 
 import ast
+import contextlib
 import functools
 import io
+import json
+import os
 import pickletools
 import re
+import resource
+import signal
+import subprocess
 import sys
+import tempfile
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import tree_sitter
 import tree_sitter_bash
+
+from grader.opening import Place, place_in
+from grader.sandbox import own_command
 
 FORBIDDEN = frozenset(
     {"rm", "sudo", "su", "cp", "mv", "mkdir", "rmdir", "cd", "pip", "pip3", "curl", "conda", "apt", "apt-get", "chmod"}
@@ -25,7 +35,14 @@ CARRIERS = {  # commands that run another, and their flags that take a word
 }  # fmt: skip
 PACKAGES = {"torch", "torchvision", "numpy", "pandas", "sklearn", "PIL"}
 LARGEST = 100 * 2**20  # bytes of a file: what GitHub takes
-READ = 2 << 20  # bytes of a script that are looked at
+READ = 1 << 18  # bytes of a script
+BYTES = 16 << 20  # that are parsed or compared for one script, texts that its commands carry counted again
+DEEPEST = 20  # commands that carry commands, one in the other
+FILES = 1_000  # scripts and modules of one wrapper
+PICKLE = 2 << 20  # bytes of a pickle
+LARGEST_READ = 16 << 30  # bytes of a file whose beginning is looked at
+MEMORY = 4 << 30  # bytes, for all static rules of a repository
+SECONDS = 60.0  # for all static rules of a repository
 # What state dicts are made of.
 PLAIN = re.compile(
     r"(collections OrderedDict|torch\._utils _rebuild_(tensor_v2|parameter)|torch\.serialization _get_layout"
@@ -45,9 +62,29 @@ class Finding:
     stops: bool = False  # the wrapper is not run
 
 
-def read_source(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(READ).decode("utf-8", "replace")
+class TooComplicated(Exception):
+    """A script is too large or nested too deeply to be checked in a short time."""
+
+
+class _Budget:
+    """What the check of one script may cost: commands in commands, and bytes that are parsed or compared in all."""
+
+    def __init__(self) -> None:
+        self.left, self.seen = BYTES, set[str]()
+
+    def spend(self, count: int) -> None:
+        self.left -= count
+        if self.left < 0:
+            raise TooComplicated
+
+
+def read_source(root: Path, path: Path) -> str:
+    """A script of the repository in `root`. Raises Refused; TooComplicated where it is too long to be checked."""
+    with place_in(root, path).open(LARGEST) as file:
+        text = file.read(READ + 1)
+    if len(text) > READ:
+        raise TooComplicated
+    return text.decode("utf-8", "replace")
 
 
 # The shell
@@ -58,43 +95,67 @@ def _parser() -> tree_sitter.Parser:
     return tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
 
 
-def _walk(node: tree_sitter.Node) -> Iterator[tree_sitter.Node]:
-    todo = [node]
+def _walk(node: tree_sitter.Node) -> Iterator[tuple[tree_sitter.Node, tree_sitter.Node | None]]:
+    """Every node with its parent (node.parent would search it from the root)."""
+    todo: list[tuple[tree_sitter.Node, tree_sitter.Node | None]] = [(node, None)]
     while todo:  # no recursion: a hostile script may be nested deeply
-        found = todo.pop()
-        yield found
-        todo.extend(reversed(found.children))
-
-
-def _text(node: tree_sitter.Node) -> str:
-    """A word without its quotes and backslashes, as the shell would take it."""
-    return re.sub(r"""["'\\]""", "", (node.text or b"").decode("utf-8", "replace"))
+        found, parent = todo.pop()
+        yield found, parent
+        todo.extend((child, found) for child in reversed(found.children))
 
 
 def _base(word: str) -> str:
     return word.rsplit("/", 1)[-1]
 
 
-def _quoted(node: tree_sitter.Node) -> str:
+def _raw(node: tree_sitter.Node, budget: _Budget) -> str:
+    raw = node.text or b""
+    budget.spend(len(raw))
+    return raw.decode("utf-8", "replace")
+
+
+def _text(node: tree_sitter.Node, budget: _Budget) -> str:
+    """A word without its quotes and backslashes, as the shell would take it."""
+    return re.sub(r"""["'\\]""", "", _raw(node, budget))
+
+
+def _quoted(node: tree_sitter.Node, budget: _Budget) -> str:
     """What stands between a word's quotes, backslashes and all."""
-    raw = (node.text or b"").decode("utf-8", "replace")
+    raw = _raw(node, budget)
     return raw[1:-1] if len(raw) > 1 and raw[0] == raw[-1] and raw[0] in "\"'" else raw
 
 
-def _commands(script: str, line: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """(line, words) of every command, assignment and redirection, and of what bash -c, eval, env and the like carry."""
-    for node in _walk(_parser().parse(script.encode()).root_node):
+def _commands(
+    script: str, line: int = 0, budget: _Budget | None = None, depth: int = 0
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, words) of every command, assignment and redirection, and of what bash -c, eval, env and the like carry.
+
+    The work is linear: a text that is carried twice is read once. Raises TooComplicated.
+    """
+    budget = budget or _Budget()
+    if script in budget.seen:
+        return
+    budget.seen.add(script)
+    if depth > DEEPEST:
+        raise TooComplicated
+    source = script.encode()
+    budget.spend(len(source))
+    for node, parent in _walk(_parser().parse(source).root_node):
         here = line + node.start_point[0] + 1
         if node.type in ("variable_assignment", "file_redirect"):
-            yield here, ["=", *(_text(child) for child in (node, *node.children))]  # "=": no command
+            yield here, ["=", *(_text(child, budget) for child in (node, *node.children))]  # "=": no command
         if node.type == "declaration_command":  # export, declare, …
-            yield here, [_text(child) for child in node.children]
+            yield here, [_text(child, budget) for child in node.children]
         if node.type != "command":
             continue
         parts = [child for child in node.children if child.type not in ("variable_assignment", "file_redirect")]
-        words = [_text(child) for child in parts]
+        words = [_text(part, budget) for part in parts]
         yield here, words
-        while words and _base(words[0]) in CARRIERS:
+        for carrier in range(DEEPEST + 1):
+            if not words or _base(words[0]) not in CARRIERS:
+                break
+            if carrier == DEEPEST:
+                raise TooComplicated
             with_word = CARRIERS[_base(words[0])]
             skipped = 1  # flags, their words, numbers and assignments stand before what is carried
             while skipped < len(words) and re.match(r"-|\w+=|[\d.]+[smhd]?$", words[skipped]):
@@ -103,29 +164,37 @@ def _commands(script: str, line: int = 0) -> Iterator[tuple[int, list[str]]]:
             if words:
                 yield here, words
         command = _base(words[0]) if words else ""
-        carried = parts[1:2] if command == "trap" else parts[1:] if command == "eval" else []
+        carried: list[str] = []
+        if command in ("trap", "eval"):
+            carried = [_quoted(part, budget) for part in (parts[1:2] if command == "trap" else parts[1:])]
         if command in SHELLS:
             flags = [index for index, word in enumerate(words) if re.fullmatch(r"-\w*c", word)]
-            carried = [part for part in parts[flags[0] + 1 :] if _text(part) != "--"][:1] if flags else []
-            if node.parent and node.parent.type == "redirected_statement":
-                for other in _walk(node.parent):
-                    if other.type in ("heredoc_body", "herestring_redirect"):
-                        yield from _commands(_quoted(other).removeprefix("<<<").strip(" \"'"), here)
-        for part in carried:
-            yield from _commands(_quoted(part), here - 1)
+            carried = [_quoted(part, budget) for part in parts[flags[0] + 1 :]] if flags else []
+            carried = [text for text in carried if text.strip("\"'") != "--"][:1]
+            if parent and parent.type == "redirected_statement":
+                for redirect in parent.children:
+                    for other in (redirect, *redirect.children):
+                        if other.type in ("heredoc_body", "herestring_redirect"):
+                            text = _quoted(other, budget).removeprefix("<<<").strip(" \"'")
+                            yield from _commands(text, here, budget, depth + 1)
+        for text in carried:
+            yield from _commands(text, here - 1, budget, depth + 1)
         for index, word in enumerate(words[:-1]):
             if command == "find" and word in ("-exec", "-execdir", "-ok"):
+                budget.spend(len(words))
                 yield here, words[index + 1 :]
 
 
 def check_wrapper(root: Path, path: Path) -> list[Finding]:
-    """Findings in a shell script."""
-    script, name = read_source(path), path.relative_to(root).as_posix()
+    """Findings in a shell script. Raises Refused and TooComplicated."""
+    script, name = read_source(root, path), path.relative_to(root).as_posix()
     found: dict[tuple[str, str], Finding] = {}
 
     def add(line: int, what: str, remedy: str, stops: bool = False) -> None:
         found.setdefault((name, what), Finding(f"{name}:{line}", what, remedy, stops))
 
+    if "\r\n" in script:
+        add(1, "has Windows line ends: bash cannot run it", "commit it with LF (*.sh text eol=lf in .gitattributes)")
     for line, words in _commands(script):
         command = _base(words[0])
         if any(re.match(r"CUDA_VISIBLE_DEVICES(=|$)", word) for word in words):
@@ -140,8 +209,8 @@ def check_wrapper(root: Path, path: Path) -> list[Finding]:
             add(line, f"lets {command} read its commands: they cannot be checked", "write them into the script")
         if re.fullmatch(r"python\d?(\.\d+)?", command) and "-c" in words[:-1]:
             code = words[words.index("-c") + 1]
-            for match in re.finditer(r"\b(?:" + "|".join(sorted(FORBIDDEN)) + r")\b", code):
-                if re.search(r"system|popen|subprocess|run|call", code):
+            if re.search(r"system|popen|subprocess|run|call", code):
+                for match in re.finditer(r"\b(?:" + "|".join(sorted(FORBIDDEN)) + r")\b", code):
                     add(line, f"uses the forbidden command {match[0]} in python3 -c", "do it in a script", True)
         for word in words:
             if re.match(r"(--?[\w-]+=)?/[\w.]", word) and not re.match(
@@ -153,19 +222,21 @@ def check_wrapper(root: Path, path: Path) -> list[Finding]:
 
 def called_scripts(root: Path, wrapper: Path) -> list[Path]:
     """The scripts in the repository that a wrapper names, or a shell script that it calls."""
-    found: list[Path] = []
-    todo = [wrapper]
-    while todo and len(found) < 1_000:
+    found: dict[Path, None] = {wrapper.resolve(): None}
+    todo = [wrapper.resolve()]
+    while todo:
         script = todo.pop()
         for path in _named_scripts(root, script):
-            if path not in (*found, wrapper.resolve()):
-                found.append(path)
+            if path not in found:
+                found[path] = None
                 todo += [path] if path.suffix != ".py" else []
-    return found
+            if len(found) > FILES:
+                raise TooComplicated
+    return list(found)[1:]
 
 
 def _named_scripts(root: Path, script: Path) -> Iterator[Path]:
-    for _, words in _commands(read_source(script)):
+    for _, words in _commands(read_source(root, script)):
         loaded = words[1:2] if _base(words[0]) in {"source", ".", *SHELLS} else []
         names = [
             re.sub(r"^(\$\([^)]*\)|\$\{[^}]*\}|\$\w+)/", "", word)
@@ -216,14 +287,16 @@ def check_python(root: Path, script: Path) -> list[Finding]:
     found: dict[tuple[str, str], Finding] = {}
     todo: list[Path] = [script]
     seen: set[Path] = set()
-    while todo and len(seen) < 1_000:
+    while todo:
         path = todo.pop()
         if path in seen:
             continue
         seen.add(path)
+        if len(seen) > FILES:
+            raise TooComplicated
         name = path.relative_to(root).as_posix()
         try:
-            tree = ast.parse(read_source(path))
+            tree = ast.parse(read_source(root, path))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             found[name, "syntax"] = Finding(name, f"is not Python ({error})"[:200], "correct it", True)
             continue
@@ -254,7 +327,7 @@ def _calls(tree: ast.AST, name: str) -> Iterator[Finding]:
             words: list[str] = []
             if called in ("system", "popen", "run", "call", "check_call", "check_output", "Popen"):
                 if isinstance(first, ast.Constant) and isinstance(first.value, str):
-                    words = [command[0].rsplit("/", 1)[-1] for _, command in _commands(first.value)]
+                    words = [_base(command[0]) for _, command in _commands(first.value)]
                 elif isinstance(first, ast.List) and first.elts and isinstance(first.elts[0], ast.Constant):
                     words = [str(first.elts[0].value).rsplit("/", 1)[-1]]
             for word in words:
@@ -273,34 +346,39 @@ def _calls(tree: ast.AST, name: str) -> Iterator[Finding]:
 # Files
 
 
-def _streams(path: Path) -> Iterator[bytes]:
+def _streams(place: Place) -> Iterator[bytes]:
     """The pickles in a file, one after the other; no more than a few MiB in all."""
-    with path.open("rb") as file:
+    with place.open(LARGEST_READ) as file:
         head = file.read(4)
-        if (head[:1] == b"\x80" and head[1:2] in PROTOCOLS) or (path.suffix.lower() in WEIGHTS and head[:2] != b"PK"):
+        if (head[:1] == b"\x80" and head[1:2] in PROTOCOLS) or (place.suffix in WEIGHTS and head[:2] != b"PK"):
             file.seek(0)
-            yield file.read(READ)
+            yield file.read(PICKLE)
         if head != b"PK\x03\x04":
             return
-    left = 16 * READ
-    with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist():
-            if entry.filename.endswith(".pkl") and left > 0:
-                with archive.open(entry) as opened:
-                    stream = opened.read(min(left, 4 * READ))
-                left -= len(stream)
-                yield stream
+        left = 16 * PICKLE
+        with zipfile.ZipFile(file) as archive:
+            for entry in archive.infolist():
+                if entry.filename.endswith(".pkl") and left > 0:
+                    with archive.open(entry) as opened:
+                        stream = opened.read(min(left, 4 * PICKLE))
+                    left -= len(stream)
+                    yield stream
 
 
-def pickled_names(path: Path) -> set[str]:
-    """ "module name" of every global that unpickling the file would import; read, not run. Empty: no pickle."""
+def pickled_names(place: Place) -> tuple[set[str], str]:
+    """ "module name" of every global that unpickling would import; read, not run. And why it cannot be read, or "".
+
+    Empty: no pickle.
+    """
     names: set[str] = set()
     try:
-        for stream in _streams(path):
+        for stream in _streams(place):
             names |= _names_in(io.BytesIO(stream))
+    except (NotImplementedError, RuntimeError) as error:  # Deflate64, a password: torch.load cannot read it either
+        return names, str(error)
     except Exception:  # a broken or hostile archive; what was found until then counts
         pass
-    return names
+    return names, ""
 
 
 def _names_in(stream: io.BytesIO) -> set[str]:
@@ -333,21 +411,105 @@ def _names_in(stream: io.BytesIO) -> set[str]:
     return names
 
 
+def every_file(root: Path) -> Iterator[Path]:
+    """Regular files below `root` but for .git, in the order of their names; links are not followed. No recursion."""
+    todo = [root]
+    while todo:
+        folder = todo.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
+        except OSError:  # unreadable, or its path is too long
+            continue
+        found = []
+        for entry in entries:
+            if entry.name == ".git":
+                continue
+            with contextlib.suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(Path(entry.path))
+                elif entry.is_file(follow_symlinks=False):
+                    found.append(Path(entry.path))
+        yield from reversed(found)
+
+
 def check_files(root: Path) -> list[Finding]:
     """Files that are too large, and weights that hold more than tensors."""
     found = []
-    for path in sorted(root.rglob("*")):
-        try:
-            if path.is_symlink() or not path.is_file() or ".git" in path.relative_to(root).parts:
-                continue
-        except OSError:
-            continue
+    for path in every_file(root):
         name = path.relative_to(root).as_posix()
-        if (size := path.stat().st_size) > LARGEST:
+        if (size := path.lstat().st_size) > LARGEST:
             remedy = "a smaller model, or fetch it by wget"
             found.append(Finding(name, f"is {size / 2**20:.0f} MiB, over {LARGEST >> 20}", remedy))
-        code = sorted(entry for entry in pickled_names(path) if not PLAIN.match(entry))
+        names, trouble = pickled_names(Place(root, name))
+        code = sorted(entry for entry in names if not PLAIN.match(entry))
         if code:
             what = f"pickles {code[0].replace(' ', '.')}" + (f" and {len(code) - 1} more" if len(code) > 1 else "")
             found.append(Finding(name, f"{what}: code, not only tensors", "save model.state_dict()"))
+        if trouble:
+            found.append(Finding(name, f"is an archive that cannot be read ({trouble})", "save it by torch.save"))
     return found
+
+
+# All rules, in a process of their own
+
+
+def wrapper_findings(root: Path, name: str) -> list[Finding]:
+    """Findings in a wrapper and in all that it calls and imports; whatever its names and bytes are, it never raises."""
+    try:
+        if not (root / name).is_file():
+            return []
+        wrapper = (root / name).resolve()
+        if not wrapper.is_relative_to(root):
+            return [Finding(name, "is a link out of the repository", "a script of its own", True)]
+        found = check_wrapper(root, wrapper)
+        for script in called_scripts(root, wrapper):
+            found += (check_python if script.suffix == ".py" else check_wrapper)(root, script)
+        return list(dict.fromkeys(found))
+    except TooComplicated:
+        return [Finding(name, "is too complicated to check", "a short, plain script", True)]
+    except Exception as error:
+        return [Finding(name, f"cannot be checked ({type(error).__name__})", "a plain script", True)]
+
+
+def check_apart(root: Path, names: Sequence[str], seconds: float = SECONDS) -> dict[str, list[Finding]]:
+    """wrapper_findings of each name, and check_files under "", from a process that is ended after `seconds`.
+
+    Parsers are other people's, and scripts hostile: what is not checked by then is a finding. Raises RuntimeError where
+    the grader itself failed.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = subprocess.Popen(
+            own_command("grader.rules", str(root), *names), stdin=subprocess.DEVNULL, stdout=out, stderr=err
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            code = -signal.SIGKILL
+        finally:
+            process.kill()
+            process.wait()
+        if code > 0:
+            err.seek(0)
+            raise RuntimeError(f"static rules: {err.read()[-2_000:].decode('utf-8', 'replace')}")
+        out.seek(0)
+        lines = out.read().decode("utf-8").split("\n")[:-1]
+    found = {name: [Finding(*row) for row in rows] for name, rows in map(json.loads, lines)}
+    for name in (*names, ""):
+        if name not in found:
+            what = "is too complicated to check" if name else "are too many, or too complicated, to check"
+            there = not name or os.path.lexists(root / name)
+            found[name] = [Finding(name or "files", what, "a short, plain script", bool(name))] if there else []
+    return found
+
+
+def main() -> None:
+    """Prints one JSON line for each wrapper, [name, findings], and one for the files."""
+    root, names = Path(sys.argv[1]), sys.argv[2:]
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    for name in names:
+        print(json.dumps([name, [astuple(finding) for finding in wrapper_findings(root, name)]]), flush=True)
+    print(json.dumps(["", [astuple(finding) for finding in check_files(root)]]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

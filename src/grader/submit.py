@@ -11,6 +11,7 @@ import argparse
 import ast
 import csv
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,7 +223,8 @@ def build(course: str, name: str, student: str) -> tuple[str, bytes]:
         number = "3" if course == "dlcv2020" else "2"
         found, file, top = collect_dlcv(course, student), f"hw{number}_{student}.zip", f"hw{number}-{student}/"
     elif course == "tud":
-        parts = re.sub(r"[^\w]+", "-", name.strip().lower()).strip("-")
+        composed = unicodedata.normalize("NFC", name)  # macOS writes ü as u and two dots, which are no letter
+        parts = re.sub(r"[^\w]+", "-", composed.strip().lower()).strip("-")
         found, file, top = collect_tud(), f"{parts}-homework-03.zip", ""
     elif course in ("cs7643-part1", "cs7643-part2"):
         found, file, top = (collect_part1() if course.endswith("1") else collect_part2()), f"{course}.zip", ""

@@ -9,7 +9,7 @@ import torch
 
 from dlcv.cli import UserError
 from dlcv.data import folders
-from dlcv.data.layout import find_root, read_csv, spellings
+from dlcv.data.layout import find_root, read_label_csv, spellings
 
 DOMAINS = ("usps", "mnistm", "svhn")
 PAIRS = [  # (source, target) of the courses: DLCV 2020 first, then 2021
@@ -46,21 +46,3 @@ def read_labels(data: Path | None, domain: str, split: str, names: list[str]) ->
     if missing:
         raise UserError(f"{path} has no label for {missing[0]} ({len(missing)} images in all)")
     return torch.tensor([table[keys[name]] for name in names], dtype=torch.int64)
-
-
-def read_label_csv(path: Path) -> dict[str, int]:
-    """image_name → label of a course csv. Raises UserError for anything that is not `name,digit`."""
-    rows = read_csv(path)
-    if not rows or rows[0] != ["image_name", "label"]:
-        found = f", found {','.join(rows[0])[:80]}" if rows else ""
-        raise UserError(f"{path}: the first line must be image_name,label{found}")
-    table: dict[str, int] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != 2 or row[1] not in tuple("0123456789"):
-            raise UserError(
-                f"{path}, line {number}: expected image_name,label with a label from 0 to 9, found {str(row)[:80]}"
-            )
-        if row[0] in table:
-            raise UserError(f"{path}, line {number}: {row[0]} stands there twice")
-        table[row[0]] = int(row[1])
-    return table

@@ -1,6 +1,5 @@
 """A folder of small images as one uint8 tensor, decoded fast and only once; files are taken in sorted name order."""
 
-import errno
 import hashlib
 import io
 import os
@@ -16,8 +15,9 @@ from PIL import Image
 
 from dlcv import cli
 from dlcv.cli import UserError
+from dlcv.data.layout import list_images
 from dlcv.files import atomic_path
-from dlcv.images import is_image_name, read_rgb
+from dlcv.images import read_rgb
 
 _THREADS = 2  # half of the work is the interpreter's: a third thread gains nothing (docs/LOG.md)
 _FORMAT = 2  # of the cache: to be counted up whenever other pixels come out of the same file
@@ -25,43 +25,6 @@ _BLOCK = 500  # files that a thread decodes at a time
 _LARGE = 1 << 16  # bytes; no plain PNG of ours has as many, and what has goes to read_rgb, which knows a limit
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB = 0, 2  # PNG's colour types
-
-
-def list_images(folder: Path) -> list[str]:
-    """Sorted names of the image files in `folder`.
-
-    Raises UserError when there is none, no such folder, or an image's name belongs to something that is no file: a link
-    that leads nowhere left out without a word would cost its points.
-    """
-    names = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if is_image_name(entry.name) and not entry.is_dir(follow_symlinks=False):
-                    if not entry.is_file():
-                        raise UserError(f"{entry.path} {_what_is(entry)}")
-                    names.append(entry.name)
-    except FileNotFoundError:
-        raise UserError(f"no such directory: {folder}") from None
-    except NotADirectoryError:
-        raise UserError(f"{folder} is a file; give the directory that holds the images") from None
-    except OSError as error:
-        raise UserError(f"cannot read {folder}: {error.strerror}") from None
-    if not names:
-        raise UserError(f"no images (*.png, *.jpg) in {folder}")
-    return sorted(names)
-
-
-def _what_is(entry: os.DirEntry[str]) -> str:
-    if not entry.is_symlink():
-        return "is not a regular file"
-    try:
-        entry.stat()
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return "is a link that leads in a circle"
-        return f"is a link to {os.readlink(entry.path)}, which cannot be read: {error.strerror}"  # noqa: PTH115
-    return f"is a link to {os.readlink(entry.path)}, which is not a file"  # noqa: PTH115
 
 
 def read_images(folder: Path, names: list[str], size: int, progress: str = "") -> torch.Tensor:
