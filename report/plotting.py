@@ -90,7 +90,7 @@ def draw_strips(rows: Sequence[np.ndarray], path: Path) -> None:
     save_image(path.with_name(f"{path.stem}_strips.png"), make_grid(np.concatenate(rows), len(rows[0]), padding=0))
 
 
-def draw_gan_curves(log: Path, path: Path, last: int | None = None) -> None:
+def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = "hinge loss") -> None:
     """Losses and the discriminator's accuracies of a GAN's log.jsonl up to step `last`, and their moving averages."""
     lines = [line for line in read_log(log) if "loss_d" in line and (last is None or line["step"] <= last)]
     steps = [line["step"] for line in lines]
@@ -106,7 +106,7 @@ def draw_gan_curves(log: Path, path: Path, last: int | None = None) -> None:
         window = max(1, len(values) // 50)
         smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
         axes.plot(steps[window - 1 :], smooth, color=colour, label=label)
-    left.set(xlabel="step", ylabel="hinge loss")
+    left.set(xlabel="step", ylabel=loss)
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(5))
