@@ -81,6 +81,11 @@ class Facts:
                 return cells[header.index(column)]
         raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
 
+    def cells(self, text: str, name: str, row: str) -> dict[str, str]:
+        """A whole row of such a table: column → cell."""
+        header = self._table(text, name)[0]
+        return {column: self.cell(text, name, row, column) for column in header[1:]}
+
     def table(self, text: str, name: str, columns: list[str] | None = None, rows: dict[str, str] | None = None) -> str:
         """Such a table in Typst. `columns`: those beside the first. `rows`: those, as name → name to print."""
         header, *every = self._table(text, name)
@@ -94,7 +99,7 @@ class Facts:
         keep = [0, *(i for i, title in enumerate(header) if i and (columns is None or title in columns))]
         cells = [[line[i] for i in keep] for line in (header, *lines)]
         told = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
-        align = ", ".join(["left"] + ["right"] * (len(keep) - 1))
+        align = ", ".join(["left", *("right" if title else "left" for title in cells[0][1:])])  # no title: words
         return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"
 
     def rows(self, text: str, name: str) -> list[list[str]]:

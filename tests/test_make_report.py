@@ -23,8 +23,10 @@ KNOWN = "|".join(
         r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
         "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3",
         "12 x 12 x 12",
-        "stages 2 and 3", r"(from|to) 0\b", "stride 2", r"\(h − 1\) · 2 − 2 · 1 \+ 3", "p of 1",
-        "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28",
+        "stages 2 and 3", r"(from|to) 0\b",
+        "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28", r"7 rows would become 13 instead of 14",
+        r"below 0\.03", "0.88em",
+        "15 rows become 7, and 7 become 3", "the 70 percent that the question asks for", r"^== \d\. ",
     )
 )  # fmt: skip
 
@@ -111,6 +113,20 @@ def test_submitted_rows_are_what_the_wrappers_give(monkeypatch: pytest.MonkeyPat
                 source = name.removesuffix(".pth").split("_")[1]
                 cell = facts.cell("dann", "digits table", row, f"{short[source]}→{short[domain]}")
                 assert not more and cell == f"{100 * float(value):.1f}", (wrapper, name)
+    for kind in ("plain", "separable"):
+        digest = hashlib.sha256((REPO / "checkpoints" / f"cifar_cnn_{kind}.pth").read_bytes()).hexdigest()[:12]
+        with (REPO / "docs" / "test_reads.csv").open(newline="", encoding="utf-8") as file:
+            own = {read["split"]: read for read in csv.DictReader(file) if read["sha256"] == digest}
+        assert (own["train"]["images"], own["test"]["images"]) == ("50000", "10000")
+        name = "CNN of Part A" if kind == "plain" else "CNN with depth-wise separable convolutions (Part B)"
+        for column, split in (("training accuracy, %", "train"), ("test accuracy, %", "test")):
+            cell = facts.cell("cifar_cnn", "cifar cnn results", f"submitted model: {name}", column)
+            assert cell == f"{100 * float(own[split]['accuracy']):.2f}"
+    with (REPO / "docs" / "results" / "autoencoder_submitted.csv").open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            digest = hashlib.sha256((REPO / "checkpoints" / line["run"]).read_bytes()).hexdigest()[:12]
+            assert digest == line["sha256"] and float(line["training_mse"]) < 0.03
+            assert facts.cell("autoencoder", "autoencoder submitted", line["run"], "test loss") == line["test_mse"]
     for report in ("hw3", "hw2"):
         source = load_report_script("make_report", monkeypatch).render(report, "x")
         for table in re.findall(r"(?s)#table\(.*?\n\)", source):
