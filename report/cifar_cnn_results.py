@@ -93,18 +93,18 @@ def cost_table() -> str:
                 found["neurons"][stage] += x.numel()
             stage += isinstance(layer, nn.MaxPool2d)
         counts.append(found)
-    million = "{:.2f} M".format
-    lines = [
-        ("weights of stages 2 and 3", "{:,}".format, [sum(part["weights"][1:3]) for part in counts]),
-        ("weights in all", "{:,}".format, [sum(part["weights"]) for part in counts]),
-        ("multiply-adds of stage 2", million, [part["adds"][1] / 1e6 for part in counts]),
-        ("multiply-adds of stage 3", million, [part["adds"][2] / 1e6 for part in counts]),
-        ("multiply-adds in all", million, [sum(part["adds"]) / 1e6 for part in counts]),
-        ("neurons (memory) in all", "{:,}".format, [sum(part["neurons"]) for part in counts]),
+    lines: list[tuple[str, list[int]]] = [
+        ("weights of stages 2 and 3", [sum(part["weights"][1:3]) for part in counts]),
+        ("weights in all", [sum(part["weights"]) for part in counts]),
+        ("multiply-adds of stage 2", [part["adds"][1] for part in counts]),
+        ("multiply-adds of stage 3", [part["adds"][2] for part in counts]),
+        ("multiply-adds in all", [sum(part["adds"]) for part in counts]),
+        ("neurons (memory) in all", [sum(part["neurons"]) for part in counts]),
     ]
     rows = ["| one image | Part A | Part B | A / B | change |", "|---|---|---|---|---|"]
-    for name, shown, (first, second) in lines:
-        cells = [shown(first), shown(second), f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"]
+    for name, (first, second) in lines:
+        shown = [f"{n / 1e6:.2f} M" if "adds" in name else f"{n:,}" for n in (first, second)]
+        cells = [*shown, f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
