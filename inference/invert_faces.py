@@ -14,17 +14,22 @@ import dataclasses
 import hashlib
 import io
 import json
+import sys
 import typing
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
 
 try:
     import numpy as np
     import torch
     from PIL import Image
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, load_model, save_checkpoint
     from dlcv.data.folders import list_images
     from dlcv.files import write_bytes, write_text
@@ -35,7 +40,7 @@ try:
     from dlcv.stylegan2_public import load_generator
     from dlcv.trainer import Run
 except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+    cli.without_packages(error, "invert_faces.py", __doc__)
 
 FRAMES = {"celeba": CELEBA, "ffhq": FFHQ}
 

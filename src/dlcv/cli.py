@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn, TypeVar
 
 Item = TypeVar("Item")
+INSTALL = "install the packages of requirements.txt (make setup) and use that environment: . .venv/bin/activate"
 
 
 class UserError(Exception):
@@ -140,6 +141,14 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)
 
 
+def without_packages(error: ModuleNotFoundError, script: str, usage: str) -> NoReturn:
+    """Ends a script whose imports fail: --help still shows its usage, other words get a line that says what to do."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"usage of {script}:\n\n{usage}")
+        sys.exit(0)
+    sys.exit(f"{script}: {error}: {INSTALL}")
+
+
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     """Calls `main` and exits with its code; a UserError becomes the line `prog: message` on stderr.
 
@@ -161,12 +170,12 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     except Ended as end:
         code, message = 128 + end.args[0], f"ended by {signal.Signals(end.args[0]).name}"
     except ModuleNotFoundError as error:
-        code, message = 1, f"{error}: install the packages of requirements.txt (make setup) and use that environment: "
-        message += ". .venv/bin/activate"
+        code, message = 1, f"{error}: {INSTALL}"
     except (MemoryError, RuntimeError, ImportError) as error:
         if not _is_lack_of_memory(error):
             raise
-        code, message = 1, f"there is not enough memory here ({' '.join(str(error).split())[:100]})"
+        reason = f" ({' '.join(str(error).split())[:100]})" if str(error) else ""
+        code, message = 1, f"there is not enough memory{reason}: end other programs, or raise the limit (ulimit -v)"
     except BrokenPipeError:
         code = 1  # `| head` has seen enough: no message
     except OSError as error:

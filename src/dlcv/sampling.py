@@ -58,7 +58,7 @@ def sample_grid(cls: Any, checkpoint: Path, out: Path, generate: Callable[[Any, 
     check_image_path(out)  # before the work, not after it
     model = load_model(cls, checkpoint).double()
     noise = repro.noise(SEED, 32, model.config.latent_dim)
-    save_image(out, make_grid(sample_images(lambda z: generate(model, z), noise, progress="samples"), 8))
+    save_image(out, make_grid(sample_images(lambda z: generate(model, z), noise, progress="samples, in eights"), 8))
 
 
 def save_folder(folder: Path, names: Sequence[str], images: np.ndarray) -> None:
