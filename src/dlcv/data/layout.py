@@ -72,8 +72,8 @@ def list_images(folder: Path) -> list[str]:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if is_image_name(entry.name) and not entry.is_dir(follow_symlinks=False):
-                    if not entry.is_file():
-                        raise UserError(f"{entry.path} {_what_is(entry)}")
+                    if fault := _fault(entry):
+                        raise UserError(f"{entry.path} {fault}")
                     names.append(entry.name)
     except FileNotFoundError:
         raise UserError(f"no such directory: {folder}") from None
@@ -86,16 +86,20 @@ def list_images(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _what_is(entry: os.DirEntry[str]) -> str:
-    if not entry.is_symlink():
-        return "is not a regular file"
+def _fault(entry: os.DirEntry[str]) -> str:
+    """Why an image's name does not lead to a file, or an empty string."""
+    target = os.readlink(entry.path) if entry.is_symlink() else ""  # noqa: PTH115
     try:
+        if entry.is_file():
+            return ""
+        if not target:
+            return "is not a regular file"
         entry.stat()
     except OSError as error:
         if error.errno == errno.ELOOP:
             return "is a link that leads in a circle"
-        return f"is a link to {os.readlink(entry.path)}, which cannot be read: {error.strerror}"  # noqa: PTH115
-    return f"is a link to {os.readlink(entry.path)}, which is not a file"  # noqa: PTH115
+        return f"is a link to {target}, which cannot be read: {error.strerror}"
+    return f"is a link to {target}, which is not a file"
 
 
 def read_label_csv(path: Path) -> dict[str, int]:
