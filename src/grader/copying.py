@@ -32,7 +32,7 @@ def copy_repository(repository: Path, *copies: Path) -> None:
     try:
         if folders is None:
             for copy in copies:
-                _copy_tree(repository, copy, lambda path: path.parent == repository and path.name in NOT_COPIED)
+                _copy_tree(repository, copy, lambda folder, name: folder == str(repository) and name in NOT_COPIED)
             return
         bare = copies[0].with_name(f"{copies[0].name}.git")
         elsewhere = os.path.lexists(folders[1] / "objects" / "info" / "alternates")
@@ -133,7 +133,7 @@ def _copy_commits(folder: Path, common: Path, bare: Path) -> None:
     _git(folder, "init", "-q", "--bare", "--template=", *kind, "--", str(bare))
     for part in ("objects", "refs"):
         if (common / part).is_dir() and not (common / part).is_symlink():
-            _copy_tree(common / part, bare / part, lambda path: path.name in NOT_TAKEN, links=False)
+            _copy_tree(common / part, bare / part, lambda folder, name: name in NOT_TAKEN, links=False)
     for top, name in ((folder, "HEAD"), (common, "packed-refs"), (common, "shallow")):
         if (text := _read_large(top / name)) is not None:
             (bare / name).write_bytes(text)
@@ -172,33 +172,34 @@ def _require_limits(bare: Path, repository: Path) -> None:
             process.kill()
 
 
-def _copy_tree(source: Path, copy: Path, left_out: Callable[[Path], bool], links: bool = True) -> None:
+def _copy_tree(source: Path, copy: Path, left_out: Callable[[str, str], bool], links: bool = True) -> None:
     """Folders and regular files, and links as links; pipes and the like are left out. No recursion: it may be deep.
 
     Raises OSError; UserError where it is too much.
     """
     copy.mkdir(exist_ok=True)
-    todo = [(source, copy)]
+    todo = [(str(source), str(copy))]  # strings: a Path of 1,500 parts takes its time
     count = size = 0
     while todo:
         folder, target = todo.pop()
         with os.scandir(folder) as entries:
             for entry in entries:
-                path, new = folder / entry.name, target / entry.name
-                if left_out(path) or entry.name == "__pycache__":
+                new = f"{target}/{entry.name}"
+                if entry.name == "__pycache__" or left_out(folder, entry.name):
                     continue
                 count += 1
                 if entry.is_symlink():
                     if links:
-                        new.symlink_to(path.readlink())
+                        os.symlink(os.readlink(entry.path), new)  # noqa: PTH115, PTH211
                 elif entry.is_dir(follow_symlinks=False):
-                    new.mkdir(exist_ok=True)
-                    todo.append((path, new))
+                    if not os.path.isdir(new):  # refs/heads is in every new repository  # noqa: PTH112
+                        os.mkdir(new)  # noqa: PTH102
+                    todo.append((entry.path, new))
                 elif entry.is_file(follow_symlinks=False):
                     size += entry.stat(follow_symlinks=False).st_size
                     if count > ENTRIES or size > BYTES:
                         raise UserError(f"{source} holds more than {ENTRIES} files or {BYTES >> 30} GiB: too much")
-                    _copy_file(path, new)
+                    _copy_file(Path(entry.path), Path(new))
 
 
 def _copy_file(path: Path, new: Path) -> None:

@@ -35,8 +35,10 @@ CARRIERS = {  # commands that run another, and their flags that take a word
 }  # fmt: skip
 PACKAGES = {"torch", "torchvision", "numpy", "pandas", "sklearn", "PIL"}
 LARGEST = 100 * 2**20  # bytes of a file: what GitHub takes
-READ = 1 << 18  # bytes of a script
-BYTES = 16 << 20  # that are parsed or compared for one script, texts that its commands carry counted again
+READ = 1 << 18  # bytes of a Python file
+SHELL = 1 << 14  # bytes of a shell script: where it has errors, the parser's time grows with the square (1 s for these)
+BYTES = 4 << 20  # that are compared for one script, texts that its commands carry counted again
+PARSING = 64  # times as much costs a byte that is parsed
 DEEPEST = 20  # commands that carry commands, one in the other
 FILES = 1_000  # scripts and modules of one wrapper
 PICKLE = 2 << 20  # bytes of a pickle
@@ -139,7 +141,9 @@ def _commands(
     if depth > DEEPEST:
         raise TooComplicated
     source = script.encode()
-    budget.spend(len(source))
+    if len(source) > SHELL:
+        raise TooComplicated
+    budget.spend(PARSING * len(source))
     for node, parent in _walk(_parser().parse(source).root_node):
         here = line + node.start_point[0] + 1
         if node.type in ("variable_assignment", "file_redirect"):
@@ -413,7 +417,7 @@ def _names_in(stream: io.BytesIO) -> set[str]:
 
 def every_file(root: Path) -> Iterator[Path]:
     """Regular files below `root` but for .git, in the order of their names; links are not followed. No recursion."""
-    todo = [root]
+    todo = [str(root)]  # strings: a Path of 1,500 parts takes its time
     while todo:
         folder = todo.pop()
         try:
@@ -426,7 +430,7 @@ def every_file(root: Path) -> Iterator[Path]:
                 continue
             with contextlib.suppress(OSError):
                 if entry.is_dir(follow_symlinks=False):
-                    todo.append(Path(entry.path))
+                    todo.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):
                     found.append(Path(entry.path))
         yield from reversed(found)
