@@ -63,7 +63,7 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> int:
 
 
 def draw_metrics(runs: list[str], images: list[str], values: np.ndarray, path: Path) -> None:
-    """Metric against metric, a dot for every run and image, with Spearman's correlation and the dot that differs most."""
+    """Metric against metric, a dot for every run and image; Spearman's correlation, and the dot that differs most."""
     flat = values.reshape(-1, len(METRICS))
     figure, axes = plt.subplots(1, 3, figsize=(13, 4))
     for axis, (a, b) in zip(axes, combinations(range(len(METRICS)), 2), strict=True):
