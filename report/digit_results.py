@@ -33,6 +33,7 @@ except ModuleNotFoundError as error:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STUDIES = ("study_dann", "study_uda")
 RESULTS = DOCS / "results" / "digit_runs.csv"
+DISTANCES = DOCS / "results" / "domain_distance.csv"
 SNAPSHOTS = DOCS / "results" / "digit_snapshots.csv"
 LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
 BASELINES = dict(zip(PAIRS, (40, 40, 40, 72, 42, 28), strict=True))  # DLCV 2020, problem 3-2; 2021, problem 3
@@ -304,6 +305,20 @@ def rule_table() -> str:
     return "\n".join([*lines, line("agreement minus test accuracy of the kept models, points", gaps)])
 
 
+def distance_table() -> str:
+    """Proxy A-distances of the published models' features: experiments/domain_distance.py."""
+    with DISTANCES.open(newline="", encoding="utf-8") as file:
+        rows = {(row["method"], row["source"], row["target"]): row for row in csv.DictReader(file)}
+    lines = [header("proxy A-distance of the submitted models")]
+    for method, name in (("dann", "DANN"), ("uda", "improved")):
+        found = [rows.get((method, *pair)) for pair in PAIRS]
+        cells = [
+            f"{float(row['a_distance']):.2f} ± {float(row['a_distance_std']):.2f}" if row else "–" for row in found
+        ]
+        lines.append(line(name, cells))
+    return "\n".join(lines)
+
+
 def draw_rule() -> None:
     """Agreement against the truth, pair by pair: the snapshots of each run, the ablation's variants."""
     figure, grid = plt.subplots(2, 3, figsize=(12, 7.5))
@@ -366,6 +381,7 @@ def tables() -> dict[str, str]:
         "dann ablation": ablation_table(dann | source, ("study_dann", "the recipe"), "ablation_dann_"),
         "uda gains": gain_table("uda", "dann", "improved", "DANN"),
         "uda rule": rule_table(),
+        "domain distance": distance_table(),
         "uda ablation": ablation_table(uda, ("ablation_uda_everything", "everything"), "ablation_uda_", "agreement"),
     }
 
