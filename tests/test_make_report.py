@@ -26,7 +26,8 @@ KNOWN = "|".join(
         "stages 2 and 3", r"(from|to) 0\b",
         "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28", r"7 rows would become 13 instead of 14",
         r"below 0\.03", "0.88em", "7 x 7",
-        "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent", "200 epochs",
+        "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent",
+        "200 epochs",
         "airbench96", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
         "15 rows become 7, and 7 become 3", "the 70 percent that the question asks for", r"^== \d\. ",
     )
