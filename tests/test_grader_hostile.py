@@ -701,7 +701,7 @@ def test_a_top_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_odd_repositories_are_graded(tmp_path: Path) -> None:
-    """Wrappers, files and names of 26 kinds that held: the good picture has its points, the rest one line each."""
+    """Wrappers, files and names of 29 kinds that held: the good picture has its points, the rest one line each."""
     root = write(tmp_path / os.fsdecode(b"-rf a:b\n=1+1 <b> M\xfcller"), hw3_p1_sh=PICTURES, picture_py=PICTURE)
     wrappers: dict[str, Callable[[Path], object]] = {
         "hw3_p2.sh": lambda path: path.mkdir(),

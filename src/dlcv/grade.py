@@ -1,4 +1,4 @@
-"""The former name of `python -m grader`, for notes and scripts that still call it so. Nothing is imported from there."""
+"""The former name of `python -m grader`, for scripts that still use it; it starts that, and imports nothing of it."""
 
 import os
 import sys
