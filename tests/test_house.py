@@ -123,8 +123,6 @@ def test_imports_point_one_way() -> None:
             "adversarial",
             "predict",
             "selection",
-            "digit_models",
-            "cifar_models",
             "sampling",
             "metrics",
             "digit_classifier",

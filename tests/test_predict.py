@@ -14,9 +14,10 @@ from conftest import REPO, SAMPLES, assert_one_line, call, run_script
 from PIL import Image
 
 from dlcv import predict
+from dlcv.checkpoint import load_model
 from dlcv.data.digits import DOMAINS, read_images
 from dlcv.data.folders import list_images
-from dlcv.digit_models import load_digit_model
+from dlcv.models.digit_net import DigitNet
 
 HW3, HW2 = REPO / "hw3_p3.sh", REPO / "hw2_p3.sh"
 IMPROVED, BONUS = REPO / "hw3_p4.sh", REPO / "hw2_bonus.sh"
@@ -140,7 +141,7 @@ def test_same_labels_in_every_batch_size_without_onednn(
     references: dict[Path, bytes], batch_size: int, onednn: bool
 ) -> None:
     for script, reference in references.items():
-        model = load_digit_model(REPO / "checkpoints" / SVHN_MODELS[script])
+        model = load_model(DigitNet, REPO / "checkpoints" / SVHN_MODELS[script])
         with torch.backends.mkldnn.flags(enabled=onednn):
             labels = predict.predict_labels(model, read_images(SAMPLES, list_images(SAMPLES)), batch_size)
         assert [str(label) for label in labels] == [line[-1:] for line in reference.decode().split()[1:]]
@@ -152,7 +153,7 @@ DIGIT_CHECKPOINTS = sorted(p.stem for kind in ("dann", "uda") for p in (REPO / "
 @pytest.mark.parametrize("name", DIGIT_CHECKPOINTS)
 def test_the_tie_margin_is_wide_enough(name: str) -> None:
     """float32 logits differ from float64's by far less than the margin within which float64 decides."""
-    model = load_digit_model(REPO / "checkpoints" / f"{name}.pth")
+    model = load_model(DigitNet, REPO / "checkpoints" / f"{name}.pth")
     x = read_images(SAMPLES, list_images(SAMPLES)).double() / 255
     with torch.inference_mode():
         single = model(x.float()).double()
@@ -305,7 +306,7 @@ class TestEvaluatePredictions:
 def test_images_of_a_hundred_thousand_fit(tmp_path: Path) -> None:
     """The images' own array is what grows with their number: 2,352 bytes each, not a float copy of all."""
     images = torch.from_numpy(np.zeros((3_000, 3, 28, 28), np.uint8))
-    model = load_digit_model(REPO / "checkpoints" / "dann_mnistm_svhn.pth")
+    model = load_model(DigitNet, REPO / "checkpoints" / "dann_mnistm_svhn.pth")
     sizes: list[int] = []
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     predict.predict_labels(model, images)

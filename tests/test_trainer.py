@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlcv.cli import UserError
 from dlcv.schedule import warmup_cosine
-from dlcv.trainer import Interrupted, read_log, read_save, run_steps
+from dlcv.trainer import Interrupted, Run, read_log, read_save
 
 TRAIN = REPO / "train" / "train_dann.py"
 TRAIN_UDA = REPO / "train" / "train_uda.py"
@@ -83,10 +83,12 @@ def test_nothing_is_overwritten(digits: Path, tmp_path: Path) -> None:
 
 
 def stop_after(values: list[float], out: Path, **options: object) -> None:
-    def train_step(step: int, batch: float) -> dict[str, torch.Tensor]:
-        return {"loss": torch.tensor(batch)}
-
-    run_steps(train_step, lambda step: values[step], steps=len(values), recipe={}, out=out, state={}, **options)
+    evaluate, every = options.pop("evaluate", None), options.pop("evaluate_every", 500)
+    run = Run(out, {}, steps=len(values), state={}, **options)
+    for step in run:
+        run.log(loss=torch.tensor(values[step]))
+        if run.due(every) and evaluate:
+            run.log(**evaluate(run.done))
 
 
 def test_means_are_logged(tmp_path: Path) -> None:
