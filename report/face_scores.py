@@ -10,10 +10,7 @@ official weights. n generated images, seed 1 (never the seed of the pictures tha
 error of a VAE's reconstructions (of the posterior's mean) of the real faces, pixels in [0, 1].
 """
 
-import argparse
-import hashlib
 from pathlib import Path
-from typing import cast
 
 try:
     import torch

@@ -17,7 +17,6 @@ try:
     from torch import nn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
@@ -56,7 +55,6 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the tutorial's DCGAN on faces.", {"steps": 20, "evaluate_every": 20})
     out = args.out or Path("runs/tutorial_dcgan")
     device = repro.choose_device()
-    current_commit()
     _, images = read_faces(args.data, "train")
     training, _ = hold_out(len(images))
     repro.seed_everything(r.seed)

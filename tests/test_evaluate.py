@@ -154,7 +154,7 @@ def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) 
     assert float(lines[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-4)
 
     torch.save({"weights": 1}, tmp_path / "other.pth")
-    assert_one_line(call(*command, tmp_path / "other.pth"), 1, "holds no network for CIFAR-10")
+    assert_one_line(call(*command, tmp_path / "other.pth"), 1, "other.pth is not a checkpoint of this project")
     torch.save({"fc1.weight": torch.zeros(2, 2)}, tmp_path / "wrong.pth")
     assert_one_line(call(*command, tmp_path / "wrong.pth"), 1, "does not fit this version of TwoLayerNet")
     (tmp_path / "text.pth").write_text("no checkpoint")

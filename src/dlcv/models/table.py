@@ -15,12 +15,16 @@ from dlcv.models.digit_classifier import DigitClassifier
 from dlcv.models.digit_net import DigitNet
 from dlcv.models.gan import Generator
 from dlcv.models.sagan import SAGANGenerator
+from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.models.vae import VAE
 
 CLASSES: dict[str, type[nn.Module]] = {
     cls.__name__: cls
-    for cls in (ACGANGenerator, Autoencoder, CifarCNN, DigitClassifier, DigitNet, Generator, SAGANGenerator, VAE)
-}
+    for cls in (
+        ACGANGenerator, Autoencoder, CifarCNN, DigitClassifier, DigitNet, Generator, SAGANGenerator,
+        StyleGAN2Generator, VAE,
+    )
+}  # fmt: skip
 # CS7643's networks are plain state dicts, as that course wants them: a weight that no other network has names them.
 STATE_DICTS = {
     "fc1.weight": "TwoLayerNet",
@@ -54,7 +58,7 @@ def load_any(path: Path, *classes: type[nn.Module]) -> nn.Module:
     """
     model = _state_dict_model(path)
     if model is None:
-        content = read_checkpoint(path)
+        content = read_checkpoint(path)  # refuses what is neither a checkpoint of ours nor a known state dict
         arch = content["arch"]
         if arch not in CLASSES:
             raise UserError(f"{path.name} holds a {arch}, which this version does not know")
