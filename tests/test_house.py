@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -190,6 +191,32 @@ def test_checkpoints_are_those_of_the_manifest() -> None:
     assert sum(path.stat().st_size for path in files.values()) < 120e6
     wanted = {name for wrapper in WRAPPERS for name in re.findall(r"\w+\.pth", wrapper.read_text())}
     assert wanted <= set(manifest)
+
+
+def test_figures_choose_their_backend() -> None:
+    """One file imports matplotlib, after it has set MPLBACKEND: a notebook's may name a module that is not here."""
+    tracked = subprocess.run(["git", "-C", str(REPO), "ls-files", "*.py"], capture_output=True, text=True, check=True)
+    files = [REPO / name for name in tracked.stdout.split() if not name.startswith("tests/") and (REPO / name).exists()]
+    importing = [path for path in files if any(name.split(".")[0] == "matplotlib" for name in imports(path))]
+    assert [path.name for path in importing] == ["plotting.py"]
+    environment = os.environ | {"MPLBACKEND": "module://not_here", "PYTHONPATH": str(REPO / "src")}
+    code = "import plotting; print(plotting.plt.get_backend())"
+    command, folder = [sys.executable, "-c", code], importing[0].parent
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
+    assert result.stdout.strip().lower() == "agg", result.stderr
+
+
+def test_clones_on_windows() -> None:
+    """No two names that differ in case alone, none that Windows refuses, and line ends that bash and sha256sum take."""
+    git = ["git", "-C", str(REPO)]
+    names = subprocess.run([*git, "ls-files"], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len({name.casefold() for name in names}) == len(names)
+    refused = r"[<>:\"|?*\\\x00-\x1f]|[ .](/|$)|(^|/)(con|prn|aux|nul|com\d|lpt\d)(\.|/|$)"
+    assert [name for name in names if re.search(refused, name, re.IGNORECASE) or len(name) > 150] == []
+    scripts = [name for name in names if name.endswith((".sh", "MANIFEST", "Makefile", ".csv"))]
+    ends = subprocess.run([*git, "check-attr", "eol", "--", *scripts], capture_output=True, text=True, check=True)
+    assert {line.split(": ")[2] for line in ends.stdout.splitlines()} == {"lf"}
+    assert not [name for name in names if b"\r\n" in (REPO / name).read_bytes() and name in scripts]
 
 
 def test_nothing_refers_to_this_machine() -> None:

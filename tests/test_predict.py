@@ -1,16 +1,14 @@
 """hw3_p3.sh, hw3_p4.sh, hw2_p3.sh, hw2_bonus.sh and evaluate_predictions.py, called as graders call them."""
 
 import csv
-import os
 import re
 import shutil
-import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, SAMPLES, assert_one_line, call, run_script
+from conftest import REPO, SAMPLES, assert_one_line, call, read_only, run_in_one_process, run_script
 from PIL import Image
 
 from dlcv import predict
@@ -91,18 +89,8 @@ def test_same_bytes_in_every_environment(
     references: dict[Path, bytes], tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """In a process of its own for each, where both methods run: threads and kernels are chosen once."""
-    code = """if True:
-        import sys
-        from pathlib import Path
-        from conftest import run_script
-        for script, out in zip(sys.argv[2::2], sys.argv[3::2]):
-            result = run_script("bash", script, sys.argv[1], "svhn", out)
-            assert result.returncode == 0, result.stderr
-        """
     outs = {script: tmp_path / f"{script.stem}.csv" for script in references}
-    words = [word for pair in outs.items() for word in pair]
-    paths = os.pathsep.join([str(REPO / "tests"), str(REPO / "src")])
-    result = call("python3", "-c", code, SAMPLES, *words, env=environment | {"PYTHONPATH": paths})
+    result = run_in_one_process([["bash", script, SAMPLES, "svhn", out] for script, out in outs.items()], environment)
     assert result.returncode == 0, result.stderr
     for script, reference in references.items():
         assert outs[script].read_bytes() == reference
@@ -122,16 +110,12 @@ def test_same_bytes_from_elsewhere_with_strange_paths(reference: bytes, repo_cop
 
 
 def test_read_only_clone(reference: bytes, repo_copy: Path, tmp_path: Path) -> None:
-    for path in [repo_copy, *repo_copy.rglob("*")]:
-        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     before = sorted(repo_copy.rglob("*"))
-    environment = {"PYTHONDONTWRITEBYTECODE": "1"} if os.geteuid() == 0 else {}  # root may write all the same
-    result = call("bash", repo_copy / "hw3_p3.sh", SAMPLES, "svhn", tmp_path / "o.csv", env=environment)
+    with read_only(repo_copy) as environment:
+        result = call("bash", repo_copy / "hw3_p3.sh", SAMPLES, "svhn", tmp_path / "o.csv", env=environment)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "o.csv").read_bytes() == reference
     assert sorted(repo_copy.rglob("*")) == before
-    for path in [repo_copy, *repo_copy.rglob("*")]:
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
