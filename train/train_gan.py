@@ -34,8 +34,8 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
-    fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
-    coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
+    fine: int = 0  # channels of a layer at 64x64 in both networks, 0: none
+    coarse_chroma: bool = False  # the generator's colour at half the resolution, as in the faces' files
     rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
@@ -46,7 +46,7 @@ class Recipe:
     augment: bool = False  # DiffAugment, on real and generated faces alike
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
-    evaluate_every: int = 1_000  # steps between snapshots and grids of samples
+    evaluate_every: int = 1_500  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ except ModuleNotFoundError as error:
 class Recipe:
     vae: str = "runs/vae_seed0/model.pth"  # checkpoint of the VAE whose latents are learned
     width: int = 512  # units of the flow's layers
-    steps: int = 4_000  # of the whole training
+    steps: int = 6_000  # of the whole training
     batch_size: int = 512  # latents a step
     lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
     weight_decay: float = 1e-2  # AdamW's
