@@ -70,15 +70,15 @@ def score_table(scores: Path) -> str:
         lines = list(csv.DictReader(file))
     rows = [
         "| generated digits | recognised, % | least of a digit, % | Fréchet distance, times that of real digits "
-        "| spread | least of a digit |",
+        "| spread | least spread of a digit |",
         "|" + "---|" * 6,
     ]
     tables = [line for line in lines if line["purpose"].startswith("table: ")]
     for purpose, line in {line["purpose"]: line for line in tables}.items():
         rows.append(score_row(f"{purpose.removeprefix('table: ')}: what bash hw2_p2.sh writes (1,000, n = 1)", [line]))
-    draws = {line["what"]: line for line in lines if line["purpose"] == DRAWN}
-    weights = max((line["date"], line["what"].split(",")[0]) for line in draws.values())[1] if draws else ""
-    own = [line for what, line in draws.items() if what.startswith(weights)]  # not those of earlier weights
+    drawn = [line for line in lines if line["purpose"] == DRAWN]
+    weights = drawn[-1]["what"].split(",")[0] if drawn else ""
+    own = {line["what"]: line for line in drawn if line["what"].startswith(weights)}.values()  # of the newest weights
     for n in sorted({int(line["n"]) for line in own}):
         mine = [line for line in own if int(line["n"]) == n]
         rows.append(score_row(f"the same weights, {n:,} digits, other latents (n = {len(mine)})", mine))
