@@ -27,7 +27,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/digit_results.py
 	python3 report/digit_figures.py dann
 	python3 report/digit_figures.py uda
-	python3 report/face_tables.py
+	python3 report/score_tables.py
 	python3 report/vae_figures.py --then runs/vae_prior_seed0/log.jsonl
 	python3 report/gan_figures.py
 	python3 report/sagan_figures.py
@@ -35,6 +35,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/acgan_figures.py
 	python3 report/cifar_cnn_results.py
 	python3 report/cs7643_results.py
+	python3 report/cs7643_overfit_figure.py
 	python3 report/autoencoder_figures.py
 	python3 report/assignments.py
 	python3 report/make_page.py

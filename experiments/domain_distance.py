@@ -73,9 +73,9 @@ def main() -> None:
             path = args.checkpoints / f"{method}_{source}_{target}.pth"
             model = load_model(DigitNet, path)
             found = []
-            for name, domain in ((source, SOURCE), (target, TARGET)):
+            for name, side in ((source, SOURCE), (target, TARGET)):
                 with torch.inference_mode():
-                    parts = [model.extract(to_float(part), domain) for part in images[name].split(250)]
+                    parts = [model.extract(to_float(part), side) for part in images[name].split(250)]
                 found.append(torch.cat(parts).double().numpy())
             errors = np.array(domain_errors(*found))
             distances = 2 * (1 - 2 * errors)

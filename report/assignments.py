@@ -118,7 +118,7 @@ ASSIGNMENTS = {
         Row("theory 3", "", "dead neurons", (), (WRITEUP,)),
         Row("paper review", "", "review and two answers", (), (WRITEUP,)),
         Row("1.1, 1.2", "", "modules and network in NumPy", (f"{PART1}/modules",), ("tests/test_cs7643_part1.py",)),
-        Row("1.3", "", "SGD with momentum; 50 images", (f"{PART1}/optimizer", "report/cs7643_overfit.py"),
+        Row("1.3", "", "SGD with momentum; 50 images", (f"{PART1}/optimizer", "experiments/cs7643_overfit.py"),
             (f"{FIGURES}/cs7643_overfit.png",)),
         Row("2.1", "", "the solver's step", (f"{PART2}/solver.py",), ("tests/test_cs7643_solver.py",)),
         Row("2.2", "", "three networks", (f"{PART2}/models",),

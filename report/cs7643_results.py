@@ -3,8 +3,8 @@
     python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
     python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_*.png
 
-Runs: those of train/study_photos.py cs7643, choices and longtail; of those that are not below --runs any more, what
-docs/results/cs7643_runs.csv has. Curves and the table of choices are written where their runs are there.
+Runs: those of experiments/study_photos.py cs7643, choices and longtail; of those that are not below --runs any more,
+what docs/results/cs7643_runs.csv has. Curves and the table of choices are written where their runs are there.
 """
 
 import argparse
@@ -226,7 +226,7 @@ def main() -> None:
     names = rf"cifar_({'|'.join(NETWORKS)})_seed\d+|cifar_longtail_({'|'.join(LOSSES)})_seed\d+"
     runs = sorted(p.parent for p in args.runs.glob("cifar_*/model.json") if re.fullmatch(names, p.parent.name))
     if not runs and not (DOCS / "results" / "cs7643_runs.csv").exists():
-        raise cli.UserError(f"no runs below {args.runs}: python train/study_photos.py cs7643")
+        raise cli.UserError(f"no runs below {args.runs}: python experiments/study_photos.py cs7643")
     if args.evaluate:
         for run in runs:
             flags = ["--domain", "cifar10", "--purpose", "CS7643: tables"]

@@ -134,7 +134,7 @@ def collect(studies: list[Path]) -> None:
                 | {"sha256": digest_of(path), "commit": provenance["commit"], "seconds": provenance["seconds"]}
             )
     if not lines:
-        raise cli.UserError("there is no model.pth yet: run train/study_digits.py dann first")
+        raise cli.UserError("there is no model.pth yet: run experiments/study_digits.py dann first")
     for target, found in ((RESULTS, lines), (SNAPSHOTS, early)):
         with atomic_path(target) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(found[0]) if found else [], lineterminator="\n")

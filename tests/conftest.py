@@ -197,10 +197,11 @@ def kill_after_first_save(out: Path, *command: object) -> None:
     process.wait()
 
 
-def load_report_script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """report/<name>.py as a module, whose places for documents a test may change."""
-    monkeypatch.syspath_prepend(REPO / "report")
-    spec = importlib.util.spec_from_file_location(name, REPO / "report" / f"{name}.py")
+def load_script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """report/<name>.py or experiments/<name>.py as a module, whose places for documents a test may change."""
+    (path,) = (path for folder in ("report", "experiments") if (path := REPO / folder / f"{name}.py").exists())
+    monkeypatch.syspath_prepend(path.parent)
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import REPO, load_report_script
+from conftest import REPO, load_script
 
 # Every sub-problem of the texts.
 ASKED = {
@@ -21,7 +21,7 @@ ASKED = {
 
 @pytest.mark.parametrize("name", ASKED)
 def test_pages_are_up_to_date_and_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = load_report_script("assignments", monkeypatch)
+    script = load_script("assignments", monkeypatch)
     assert script.ASSIGNMENTS.keys() == ASKED.keys()
     page = (REPO / "docs" / "assignments" / f"{name}.md").read_text(encoding="utf-8")
     assert page == script.page(script.ASSIGNMENTS[name]), "python report/assignments.py writes them anew"
@@ -33,21 +33,19 @@ def test_pages_are_up_to_date_and_whole(name: str, monkeypatch: pytest.MonkeyPat
 def test_the_table_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
     """python -m grader.submit refuses what it says is not built."""
     table = (REPO / "report" / "assignments.csv").read_text(encoding="utf-8")
-    assert table == load_report_script("assignments", monkeypatch).table(), (
-        "python report/assignments.py writes it anew"
-    )
+    assert table == load_script("assignments", monkeypatch).table(), "python report/assignments.py writes it anew"
 
 
 def test_points_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = load_report_script("assignments", monkeypatch).ASSIGNMENTS["dlcv2020"].rows
+    rows = load_script("assignments", monkeypatch).ASSIGNMENTS["dlcv2020"].rows
     each = {n: sum(eval(row.points) for row in rows if row.problem.startswith(f"{n}-")) for n in (1, 2, 3, 4)}
     assert each == {1: 30, 2: 20, 3: 35, 4: 35}
-    tud = load_report_script("assignments", monkeypatch).ASSIGNMENTS["tud"].rows
+    tud = load_script("assignments", monkeypatch).ASSIGNMENTS["tud"].rows
     assert {k: sum(float(r.points) for r in tud if r.problem[0] == k) for k in "45"} == {"4": 8.5, "5": 8.5}
 
 
 def test_what_is_not_there_is_not_claimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    script = load_report_script("assignments", monkeypatch)
+    script = load_script("assignments", monkeypatch)
     page = script.page(script.ASSIGNMENTS["dlcv2020"], tmp_path)
     assert page.count("**not built yet**") == 20 and "](" not in page
     row = next(row for row in script.ASSIGNMENTS["eee7331"].rows if row.problem == "2, 2.")

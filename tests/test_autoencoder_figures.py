@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, call, load_report_script
+from conftest import REPO, call, load_script
 from PIL import Image
 
 from dlcv.cli import UserError
@@ -18,7 +18,7 @@ from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module whose documents lie in tmp_path."""
-    module = load_report_script("autoencoder_figures", monkeypatch)
+    module = load_script("autoencoder_figures", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import REPO, call, load_report_script
+from conftest import REPO, call, load_script
 from PIL import Image
 
 from dlcv.cli import UserError
@@ -16,7 +16,7 @@ from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module whose documents lie in tmp_path."""
-    module = load_report_script("cifar_cnn_results", monkeypatch)
+    module = load_script("cifar_cnn_results", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import load_report_script
+from conftest import load_script
 
 from dlcv.cli import UserError
 
@@ -15,7 +15,7 @@ from dlcv.cli import UserError
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The script as a module whose documents lie in tmp_path."""
-    module = load_report_script("cs7643_results", monkeypatch)
+    module = load_script("cs7643_results", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")

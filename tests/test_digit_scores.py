@@ -1,4 +1,4 @@
-"""report/digit_scores.py, and report/acgan_figures.py and sagan_figures.py, on tiny data."""
+"""experiments/digit_scores.py, and report/acgan_figures.py and sagan_figures.py, on tiny data."""
 
 import csv
 import hashlib
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, SAMPLES, assert_one_line, call, load_report_script
+from conftest import REPO, SAMPLES, assert_one_line, call, load_script
 from PIL import Image
 
 from dlcv import repro
@@ -18,7 +18,7 @@ from dlcv.models.acgan import ACGANGenerator, ACGANGeneratorConfig
 from dlcv.models.digit_classifier import DigitClassifier
 from dlcv.sampling import sample_digits
 
-SCRIPT = REPO / "report" / "digit_scores.py"
+SCRIPT = REPO / "experiments" / "digit_scores.py"
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_scores_by_hand(mnistm: Path, generated: Path, tmp_path: Path) -> None:
 
 def test_draws_of_latents(mnistm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every seed's pictures are a line, and the table gives their mean and standard deviation, for the last weights."""
-    script = load_report_script("digit_scores", monkeypatch)
+    script = load_script("digit_scores", monkeypatch)
     scores = tmp_path / "scores.csv"
     for width in (2, 3):
         torch.manual_seed(width)
@@ -104,7 +104,8 @@ def test_draws_of_latents(mnistm: Path, tmp_path: Path, monkeypatch: pytest.Monk
     z, labels = repro.noise(1, 20, 3), torch.arange(10).repeat_interleave(2)
     pixels = sample_digits(generator.double(), z, labels).transpose(0, 3, 1, 2)
     assert lines[4]["sha256"] == hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:12]
-    (row,) = [line for line in script.score_table(scores).splitlines() if "other latents" in line]
+    table = load_script("score_tables", monkeypatch).digit_table(scores)
+    (row,) = [line for line in table.splitlines() if "other latents" in line]
     ratios = np.array([float(line["frechet_ratio"]) for line in lines[3:]])
     assert "20 digits" in row and "(n = 3)" in row
     assert f"| {ratios.mean():.2f} ± {ratios.std(ddof=1):.2f} |" in row

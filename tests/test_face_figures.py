@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, assert_one_line, call, load_report_script
+from conftest import REPO, assert_one_line, call, load_script
 from PIL import Image
 
 REPORT = REPO / "report"
@@ -65,7 +65,7 @@ def test_a_missing_log_is_told(runs: Path, faces: Path, tmp_path: Path) -> None:
 
 def test_curves_of_what_followed(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "flow.jsonl").write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "loss": 1.5, "held_out_loss": 1.6}\n')
-    figures = load_report_script("vae_figures", monkeypatch)
+    figures = load_script("vae_figures", monkeypatch)
     figures.draw_curves([tmp_path / "flow.jsonl"], tmp_path / "one.png")
     figures.draw_curves([runs / "vae" / "log.jsonl", tmp_path / "flow.jsonl"], tmp_path / "four.png")
     with Image.open(tmp_path / "one.png") as one, Image.open(tmp_path / "four.png") as four:

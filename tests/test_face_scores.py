@@ -1,4 +1,4 @@
-"""report/face_scores.py on tiny data, with a cheap stand-in for the feature network."""
+"""experiments/face_scores.py on tiny data, with a cheap stand-in for the feature network."""
 
 import csv
 from pathlib import Path
@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import load_report_script
+from conftest import load_script
 from sklearn.decomposition import PCA
 
 from dlcv.checkpoint import save_checkpoint
@@ -21,7 +21,7 @@ from dlcv.models.vae import VAE, VAEConfig
 
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    module = load_report_script("face_scores", monkeypatch)
+    module = load_script("face_scores", monkeypatch)
     means = lambda images: images.float().mean((2, 3)) / 255  # noqa: E731 - three features: the mean colour
     monkeypatch.setattr(module.metrics, "efficientnet_lite0", lambda: means)
     return module
@@ -100,8 +100,8 @@ def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:
 
 def test_the_table_shows_the_newest_line_of_each_purpose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tables, columns = (
-        load_report_script("face_tables", monkeypatch),
-        load_report_script("face_scores", monkeypatch).COLUMNS,
+        load_script("score_tables", monkeypatch),
+        load_script("face_scores", monkeypatch).COLUMNS,
     )
     common = {"features": "efficientnet", "n": 3000, "n_real": 2903, "kernel": 0.01, "precision": 0.5, "recall": 0.25}
     for what, against, frechet, purpose, more in (
@@ -110,16 +110,16 @@ def test_the_table_shows_the_newest_line_of_each_purpose(tmp_path: Path, monkeyp
         ("c", "held-out", 20.0, "pilot", {}),
         ("d", "held-out", 80.04, "table: VAE", {"recon_mse": "0.00650"}),
         ("e", "test", 30.0, "table: GAN", {}),
-        ("f", "held-out", 24.0, "table: SAGAN", {"sha256": "fced9b28ff99"}),  # face_tables.BEFORE
+        ("f", "held-out", 24.0, "table: SAGAN", {"sha256": "fced9b28ff99"}),  # score_tables.BEFORE
         ("f", "held-out", 23.0, "table: SAGAN", {"sha256": "0"}),
     ):
         line = common | {"what": what, "against": against, "frechet": frechet, "purpose": purpose} | more
         append_to_ledger(tmp_path / "s.csv", columns, **line)
-    lines = tables.score_table(tmp_path / "s.csv", "held-out").splitlines()
+    lines = tables.face_table(tmp_path / "s.csv", "held-out").splitlines()
     assert lines[2:] == [
         "| VAE | 3000 against 2903 | 80.0 | 0.0100 | 0.50 | 0.25 | 0.0065 |",
         "| GAN | 3000 against 2903 | 40.0 | 0.0100 | 0.50 | 0.25 |  |",
         "| SAGAN as it was trained: rows at full resolution | 3000 against 2903 | 24.0 | 0.0100 | 0.50 | 0.25 |  |",
         "| SAGAN | 3000 against 2903 | 23.0 | 0.0100 | 0.50 | 0.25 |  |",
     ]
-    assert len(tables.score_table(tmp_path / "s.csv", "test").splitlines()) == 3
+    assert len(tables.face_table(tmp_path / "s.csv", "test").splitlines()) == 3

@@ -171,7 +171,7 @@ def test_bad_values_are_refused(faces: Path, tmp_path: Path) -> None:
 
 
 def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_path: Path) -> None:
-    script = REPO / "report" / "tutorial_dcgan.py"
+    script = REPO / "experiments" / "tutorial_dcgan.py"
     flags = ["--data", faces, "--width", 4, "--latent-dim", 6, "--batch-size", 4, "--steps", 40, "--evaluate-every", 20]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert call("python3", script, *flags, "--out", whole).returncode == 0
@@ -196,7 +196,7 @@ def test_rows_are_limited_in_what_is_kept_alone(faces: Path, trained: Path, tmp_
 
 
 def test_layers_without_weights_can_be_published_later(faces: Path, tmp_path: Path) -> None:
-    publish = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
+    publish = ["python3", REPO / "experiments" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
     for name, more in (("gan", ["--width-d", 4]), ("sagan", ["--width-d", 4]), ("vae", [])):
         script, folder = REPO / "train" / f"train_{name}.py", name
         flags = ["--steps", 2, "--batch-size", 4, "--latent-dim", 6, "--width", 4, "--rows", 64, *more]

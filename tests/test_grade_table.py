@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import load_report_script
+from conftest import load_script
 
 CONTENT = {
     "score": 7.5, "execution_time": 3, "output": "",
@@ -18,7 +18,7 @@ CONTENT = {
 
 
 def test_the_table_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = load_report_script("grade_table", monkeypatch)
+    script = load_script("grade_table", monkeypatch)
     monkeypatch.setattr(script, "README", tmp_path / "README.md")
     (tmp_path / "README.md").write_text("before\n<!-- grades: x -->\nold\n<!-- end -->\nafter\n")
     (tmp_path / "results.json").write_text(json.dumps(CONTENT))

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import load_report_script
+from conftest import load_script
 from PIL import Image
 
 from dlcv.checkpoint import save_checkpoint
@@ -20,7 +20,7 @@ def network() -> StyleGAN2Generator:
 
 
 def test_mixing_takes_coarse_styles_from_rows_and_fine_ones_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    script, g = load_report_script("stylegan2_figures", monkeypatch), network().double()
+    script, g = load_script("stylegan2_figures", monkeypatch), network().double()
     w = torch.randn(12, 5, generator=torch.Generator().manual_seed(0)).double()
     grid = script.mixing(g, w)
     assert len(grid) == 7 and all(row.shape == (7, 16, 16, 3) for row in grid)
@@ -31,7 +31,7 @@ def test_mixing_takes_coarse_styles_from_rows_and_fine_ones_from_columns(monkeyp
 
 
 def test_stylegan2_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = load_report_script("stylegan2_figures", monkeypatch)
+    script = load_script("stylegan2_figures", monkeypatch)
     save_checkpoint(tmp_path / "g.pth", network(), {"step": 1})
     line = {"step": 50, "seconds": 1.0, "loss_d": 1.0, "loss_g": 1.0, "accuracy_real": 0.5, "accuracy_fake": 0.5}
     (tmp_path / "log.jsonl").write_text(json.dumps(line) + "\n")
@@ -43,7 +43,7 @@ def test_stylegan2_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script, rows = load_report_script("inversion_figures", monkeypatch), ["run,image_name,l2,lpips,cosine,seconds"]
+    script, rows = load_script("inversion_figures", monkeypatch), ["run,image_name,l2,lpips,cosine,seconds"]
     (tmp_path / "targets").mkdir()
     for name in ("a", "b"):
         Image.new("RGB", (16, 16)).save(tmp_path / "targets" / f"{name}.jpg")

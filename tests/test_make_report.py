@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typst
-from conftest import REPO, assert_one_line, call, load_report_script
+from conftest import REPO, assert_one_line, call, load_script
 
 from dlcv import cli
 
@@ -55,7 +55,7 @@ def test_answers_are_short_enough() -> None:
 
 @pytest.mark.parametrize("template", TEXTS)
 def test_every_text_finds_its_numbers(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = load_report_script("make_report", monkeypatch).render(template.removesuffix(".typ"), "x")
+    text = load_script("make_report", monkeypatch).render(template.removesuffix(".typ"), "x")
     assert "<<" not in text and "<%" not in text and len(text) > 1_000
 
 
@@ -71,7 +71,7 @@ def test_a_report_is_built(tmp_path: Path) -> None:
 
 
 def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = load_report_script("facts", monkeypatch).Facts()
+    facts = load_script("facts", monkeypatch).Facts()
     readme = (REPO / "docs" / "models" / "dann.md").read_text()
     for row, column in (("DANN", "U→M"), ("trained on target (upper bound)", "S→U")):
         value = facts.cell("dann", "digits table", row, column)
@@ -97,7 +97,7 @@ def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_submitted_rows_are_what_the_wrappers_give(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrappers' model files, by their SHA-256 in the ledger of test answers, against the reports' first rows."""
-    facts = load_report_script("facts", monkeypatch).Facts()
+    facts = load_script("facts", monkeypatch).Facts()
     with (REPO / "docs" / "test_reads.csv").open(newline="", encoding="utf-8") as file:
         reads = [read for read in csv.DictReader(file) if (read["split"], read["statistics"]) == ("test", "target")]
     short = {"usps": "U", "mnistm": "M", "svhn": "S"}
@@ -131,14 +131,14 @@ def test_submitted_rows_are_what_the_wrappers_give(monkeypatch: pytest.MonkeyPat
             assert digest == line["sha256"] and float(line["training_mse"]) < 0.03
             assert facts.cell("autoencoder", "autoencoder submitted", line["run"], "test loss") == line["test_mse"]
     for report in ("hw3", "hw2"):
-        source = load_report_script("make_report", monkeypatch).render(report, "x")
+        source = load_script("make_report", monkeypatch).render(report, "x")
         for table in re.findall(r"(?s)#table\(.*?\n\)", source):
             header, first = table.splitlines()[2:4]
             assert not header.startswith("  [target test") or f"bash {report}" in first, table
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    script = load_report_script("make_report", monkeypatch)
+    script = load_script("make_report", monkeypatch)
     shutil.copy(TEMPLATES / "style.typ", tmp_path)
     monkeypatch.setattr(script, "TEMPLATES", tmp_path)
     (tmp_path / "hw3.typ").write_text('#fig("none.png", [x])')

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import REPO, call, load_report_script
+from conftest import REPO, call, load_script
 
 from dlcv.evaluate import append_to_ledger
 from dlcv.files import write_text
@@ -15,7 +15,7 @@ from dlcv.files import write_text
 @pytest.fixture
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script as a module, whose documents and figures lie in tmp_path."""
-    module = load_report_script("digit_results", monkeypatch)
+    module = load_script("digit_results", monkeypatch)
     module.DOCS, module.FIGURES = tmp_path, tmp_path
     module.RESULTS, module.SNAPSHOTS = tmp_path / "digit_runs.csv", tmp_path / "digit_snapshots.csv"
     return module

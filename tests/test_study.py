@@ -1,4 +1,4 @@
-"""train/study_digits.py and report/publish_checkpoints.py on tiny real data."""
+"""experiments/study_digits.py and experiments/publish_checkpoints.py on tiny real data."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from dlcv.models.digit_net import DigitNet
 
 def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
     study = tmp_path / "study"
-    command = ["python3", REPO / "train" / "study_digits.py", "dann", "--out", study]
+    command = ["python3", REPO / "experiments" / "study_digits.py", "dann", "--out", study]
     command += ["--seeds", 0, "--pairs", "svhn_usps"]
     assert "0 of 3 runs are done" in call(*command, "--list").stdout
     flags = ["--", "--data", digits, "--steps", 2, "--batch-size", 8, "--width", 4, "--reverse-steps", 2]
@@ -28,7 +28,7 @@ def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
 
     publish = [
         "python3",
-        REPO / "report" / "publish_checkpoints.py",
+        REPO / "experiments" / "publish_checkpoints.py",
         "--study",
         study,
         "--into",
@@ -38,7 +38,7 @@ def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert set(read_manifest(tmp_path / "checkpoints" / "MANIFEST")) == {"dann_svhn_usps.pth"}
     load_model(DigitNet, tmp_path / "checkpoints" / "dann_svhn_usps.pth")  # its SHA-256 is the MANIFEST's
-    command = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
+    command = ["python3", REPO / "experiments" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
     model = study / "svhn_usps_source_seed0" / "model.pth"
     assert call(*command, f"one.pth={model}").returncode == 0
     assert set(read_manifest(tmp_path / "checkpoints" / "MANIFEST")) == {"dann_svhn_usps.pth", "one.pth"}
@@ -49,7 +49,7 @@ def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
 
 
 def test_failures_are_told(digits: Path, tmp_path: Path) -> None:
-    script = REPO / "train" / "study_digits.py"
+    script = REPO / "experiments" / "study_digits.py"
     failed = call(
         "python3",
         script,
@@ -73,7 +73,7 @@ def test_failures_are_told(digits: Path, tmp_path: Path) -> None:
 
 
 def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
-    command = ["python3", REPO / "train" / "study_digits.py", "uda", "--out", tmp_path / "s"]
+    command = ["python3", REPO / "experiments" / "study_digits.py", "uda", "--out", tmp_path / "s"]
     assert "0 of 18 runs are done" in call(*command, "--list").stdout
     flags = ["--data", digits, "--steps", 2, "--batch-size", 8, "--target-batch-size", 8, "--width", 4]
     result = call(*command, "--seeds", 2, "--pairs", "usps_svhn", "--", *flags, "--reverse-steps", 2)
@@ -84,7 +84,7 @@ def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
 
 
 def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
-    script = REPO / "train" / "study_photos.py"
+    script = REPO / "experiments" / "study_photos.py"
     counts = {"eee7331": 6, "cs7643": 5, "choices": 9, "longtail": 12, "autoencoder": 5}
     for study, count in counts.items():
         listed = call("python3", script, study, "--runs", tmp_path, "--list").stdout

@@ -121,7 +121,7 @@ def read_manifest(path: Path) -> dict[str, str]:
     return known
 
 
-CODE = ("src", "train", "inference", ":(glob)report/*.py")  # as git names them
+CODE = ("src", "train", "inference", "experiments", ":(glob)report/*.py")  # as git names them
 
 
 @functools.cache

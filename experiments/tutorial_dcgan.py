@@ -1,7 +1,7 @@
 """The PyTorch tutorial's DCGAN on the same faces, for comparison: width 64, batch 128, binary cross entropy, Adam 2e-4.
 
-    python report/tutorial_dcgan.py --steps 3000 --resume       # writes runs/tutorial_dcgan
-    python report/face_scores.py runs/tutorial_dcgan/snapshots/*.pth
+    python experiments/tutorial_dcgan.py --steps 3000 --resume       # writes runs/tutorial_dcgan
+    python experiments/face_scores.py runs/tutorial_dcgan/snapshots/*.pth
 
 Networks, initialisation, losses and loop as in pytorch.org/tutorials/beginner/dcgan_faces_tutorial.html (no flips, no
 averaging, float32); data loading is ours, and the generator is dlcv.models.gan.Generator, whose last layer has a bias.

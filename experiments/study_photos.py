@@ -1,11 +1,11 @@
 """Runs the studies on CIFAR-10 and Fashion-MNIST, or what is left of them.
 
-    python train/study_photos.py eee7331         # both networks, three seeds
-    python train/study_photos.py cs7643          # the course's two networks, and our own with three seeds
-    python train/study_photos.py choices         # long tail, on validation images: learning rates, beta
-    python train/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
-    python train/study_photos.py autoencoder     # five seeds
-    python train/study_photos.py longtail --list # says what is done, begun and left
+    python experiments/study_photos.py eee7331         # both networks, three seeds
+    python experiments/study_photos.py cs7643          # the course's two networks, and our own with three seeds
+    python experiments/study_photos.py choices         # long tail, on validation images: learning rates, beta
+    python experiments/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
+    python experiments/study_photos.py autoencoder     # five seeds
+    python experiments/study_photos.py longtail --list # says what is done, begun and left
 
 Stop it when you like, the next call goes on. Flags behind -- go to the training script. After `choices` the best values
 go into src/dlcv/cs7643/recipes.py by hand, then `python -m dlcv.cs7643.recipes`; then `longtail`.
@@ -22,7 +22,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-HERE = Path(__file__).resolve().parent
+TRAIN = Path(__file__).resolve().parents[1] / "train"
 LOSSES = ("ce", "cb_ce", "focal", "cb_focal")
 
 
@@ -31,14 +31,14 @@ def plan(study: str, runs: Path) -> list[Run]:
     if study == "eee7331":
         kinds = (("plain", ()), ("separable", ("--separable",)))
         return [
-            Run(runs / f"cifar_cnn_{kind}_seed{seed}", HERE / "train_cifar_cnn.py", (*flags, "--seed", str(seed)))
+            Run(runs / f"cifar_cnn_{kind}_seed{seed}", TRAIN / "train_cifar_cnn.py", (*flags, "--seed", str(seed)))
             for seed in range(3)
             for kind, flags in kinds
         ]
     if study == "autoencoder":
-        script = HERE / "train_autoencoder.py"
+        script = TRAIN / "train_autoencoder.py"
         return [Run(runs / f"autoencoder_seed{seed}", script, ("--seed", str(seed))) for seed in range(5)]
-    script = HERE / "train_cifar.py"
+    script = TRAIN / "train_cifar.py"
     if study == "cs7643":
         found = [Run(runs / f"cifar_{name}_seed0", script, (name,)) for name in ("twolayer", "vanilla_cnn")]
         return found + [Run(runs / f"cifar_mymodel_seed{s}", script, ("mymodel", "--seed", str(s))) for s in range(3)]

@@ -1,7 +1,7 @@
 """Runs the whole study of a method, or what is left of it: six pairs, three seeds, and DANN's bounds.
 
-    python train/study_digits.py dann --jobs 2   # each run on one core; stop it when you like, the next call goes on
-    python train/study_digits.py uda --list      # says what is done, begun and left
+    python experiments/study_digits.py dann --jobs 2   # each run on one core; the next call goes on
+    python experiments/study_digits.py uda --list      # says what is done, begun and left
 
 DANN's study has three modes: source (lower bound), dann, target (upper bound: it needs no source, so it is trained once
 for each target). The improved method's has one, uda. Flags behind -- go to train_dann.py or train_uda.py.
@@ -18,6 +18,7 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
+TRAIN = Path(__file__).resolve().parents[1] / "train"
 UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]
 # 1,500 steps are not two epochs of MNIST-M. The bound may take longer: the best step is chosen with target labels.
 UPPER_BOUND_FLAGS = ["--steps", "5000"]
@@ -58,7 +59,7 @@ def main() -> int:
         if (not args.modes or run[2] in args.modes) and (not args.pairs or f"{run[0]}_{run[1]}" in args.pairs)
     ]
 
-    script = Path(__file__).with_name(f"train_{args.method}.py")
+    script = TRAIN / f"train_{args.method}.py"
     todo = []
     for source, target, mode, seed in runs:
         own = ["--source", source, "--target", target, *(["--mode", mode] if args.method == "dann" else [])]

@@ -1,26 +1,24 @@
 """Scores a folder of generated digits against MNIST-M and appends a line to docs/results/generated_digit_scores.csv.
 
     bash hw2_p2.sh runs/acgan_digits
-    python report/digit_scores.py runs/acgan_digits --purpose "table: ACGAN"
-    python report/digit_scores.py --draws 8                # eight times 1,000 digits, latents of seeds 0 to 7
-    python report/digit_scores.py --draws 1 --each 807     # how the distance depends on the number of images
+    python experiments/digit_scores.py runs/acgan_digits --purpose "table: ACGAN"
+    python experiments/digit_scores.py --draws 8                # eight times 1,000 digits, latents of seeds 0 to 7
+    python experiments/digit_scores.py --draws 1 --each 807     # how the distance depends on the number of images
 
 Recognised: percent by the course's classifier; beside it that of the test digits, as many of each kind. Fréchet: in
 that classifier's 64 features, between the folder and those test digits; beside it that of real training digits, as many
 as the folder holds, drawn ten times. Spread: for each kind, the mean pixel distance between two of the folder's images
 over that between two real ones. The csv is the ledger: these are looks at test answers. Lines whose purpose begins with
-"table: " go into the texts' tables.
+"table: " go into the texts' tables (report/score_tables.py).
 """
 
 import argparse
-import csv
 import hashlib
 from pathlib import Path
 
 try:
     import numpy as np
     import torch
-    from tables import fill
 
     from dlcv import cli, metrics, repro
     from dlcv.checkpoint import CHECKPOINTS, load_model
@@ -34,16 +32,13 @@ try:
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
-ROOT = Path(__file__).resolve().parents[1]
-SCORES = ROOT / "docs" / "results" / "generated_digit_scores.csv"
-TEXTS = [ROOT / "README.md", ROOT / "docs" / "models" / "acgan.md"]
+SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "generated_digit_scores.csv"
 COLUMNS = (
     "date", "commit", "what", "sha256", "n", "recognised", "least_recognised", "recognised_test", "n_test",
     "frechet", "frechet_real", "frechet_ratio", "spread", "least_spread", "purpose",
 )  # fmt: skip
 DRAWS = 10  # of real training digits
 DRAWN = "draws of latents"  # purpose of the lines of --draws
-SHOWN = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}  # and digits
 
 
 def balanced(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
@@ -62,40 +57,6 @@ def features(model: DigitClassifier, images: torch.Tensor) -> tuple[np.ndarray, 
     """float64 (N, 64) and labels (N,) of uint8 (N, 3, 28, 28)."""
     found = torch.cat([model.features(to_float(batch)) for batch in images.split(500)])
     return found.double().numpy(), model.fc3(found).argmax(1).numpy()
-
-
-def score_table(scores: Path) -> str:
-    """Markdown: the folder that hw2_p2.sh writes, the draws of latents of the same weights, real test digits."""
-    with scores.open(newline="", encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    rows = [
-        "| generated digits | recognised, % | least of a digit, % | Fréchet distance, times that of real digits "
-        "| spread | least spread of a digit |",
-        "|" + "---|" * 6,
-    ]
-    tables = [line for line in lines if line["purpose"].startswith("table: ")]
-    for purpose, line in {line["purpose"]: line for line in tables}.items():
-        rows.append(score_row(f"{purpose.removeprefix('table: ')}: what bash hw2_p2.sh writes (1,000, n = 1)", [line]))
-    drawn = [line for line in lines if line["purpose"] == DRAWN]
-    weights = drawn[-1]["what"].split(",")[0] if drawn else ""
-    own = {line["what"]: line for line in drawn if line["what"].startswith(weights)}.values()  # of the newest weights
-    for n in sorted({int(line["n"]) for line in own}):
-        mine = [line for line in own if int(line["n"]) == n]
-        rows.append(score_row(f"the same weights, {n:,} digits, other latents (n = {len(mine)})", mine))
-    if tables and tables[-1]["recognised_test"]:
-        real = f"{float(tables[-1]['recognised_test']):.1f}"
-        rows.append(f"| {int(tables[-1]['n_test']):,} real test digits | {real} | | | | |")
-    return "\n".join(rows)
-
-
-def score_row(title: str, lines: list[dict[str, str]]) -> str:
-    """Each score, or mean ± standard deviation of several lines' scores."""
-    cells = []
-    for name, digits in SHOWN.items():
-        values = np.array([float(line[name]) for line in lines])
-        spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-        cells.append(f"{values.mean():.{digits}f}{spread}")
-    return f"| {title} | {' | '.join(cells)} |"
 
 
 class Digits:
@@ -192,8 +153,6 @@ def main() -> None:
             images = torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
             what = f"{args.checkpoint.name} {digest}, {len(images)} digits, latents of seed {seed}"
             record(args.scores, real, images, labels.numpy(), what, DRAWN)
-    if args.scores == SCORES:
-        fill(TEXTS, {"generated digit scores": score_table(SCORES)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The usual way to predict a folder of digits, for benchmark_inference.py to compare with.
 
-python report/usual_predict.py IMAGE_DIR TARGET OUT_CSV WORKERS
+python experiments/usual_predict.py IMAGE_DIR TARGET OUT_CSV WORKERS
 """
 
 import json

@@ -1,6 +1,6 @@
 """How far float32 logits differ between two ways of computing them: what dlcv.predict.TIE_MARGIN rests on.
 
-python report/measure_near_ties.py FOLDER CHECKPOINT [CHECKPOINT …]     # no labels are read
+python experiments/measure_near_ties.py FOLDER CHECKPOINT [CHECKPOINT …]     # no labels are read
 """
 
 import argparse

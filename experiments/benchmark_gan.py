@@ -1,6 +1,6 @@
 """Times the GAN's training step, trick by trick, beginning with the PyTorch tutorial's loop around the same network.
 
-    python report/benchmark_gan.py --data data/hw3_data     # on a quiet machine; about five minutes
+    python experiments/benchmark_gan.py --data data/hw3_data     # on a quiet machine; about five minutes
 
 Every line trains the same two networks, for each of two choices of them: train_gan.py's and the tutorial's own.
 """

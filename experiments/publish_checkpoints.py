@@ -1,10 +1,10 @@
 """Copies models into checkpoints/ and writes MANIFEST: those that are named, or a study's of seed 0.
 
-python report/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
-python report/publish_checkpoints.py --coarse-chroma gan.pth=runs/gan_seed0/model.pth
-python report/publish_checkpoints.py --rows 54 gan.pth=checkpoints/gan.pth sagan.pth=checkpoints/sagan.pth
-python report/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_mymodel_seed0/model.pth
-python report/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
+python experiments/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
+python experiments/publish_checkpoints.py --coarse-chroma gan.pth=runs/gan_seed0/model.pth
+python experiments/publish_checkpoints.py --rows 54 gan.pth=checkpoints/gan.pth sagan.pth=checkpoints/sagan.pth
+python experiments/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_mymodel_seed0/model.pth
+python experiments/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
 
 import argparse

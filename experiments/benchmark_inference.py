@@ -1,6 +1,6 @@
 """Times hw3_p3.sh against the usual way: a DataLoader of PIL images with torchvision transforms, the same network.
 
-    python report/benchmark_inference.py data/hw3_data/digits/mnistm/test
+    python experiments/benchmark_inference.py data/hw3_data/digits/mnistm/test
 
 Prints, both ways in turn, the seconds for loading and decoding and for the whole process, the peak memory, and whether
 the predictions agree. The usual way stands in usual_predict.py. Run it on a quiet machine.

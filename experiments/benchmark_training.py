@@ -1,6 +1,6 @@
 """Times DANN's training step, trick by trick, beginning with the usual way (DataLoader, PIL, torchvision transforms).
 
-    python report/benchmark_training.py --data data/hw3_data     # on a quiet machine; about five minutes
+    python experiments/benchmark_training.py --data data/hw3_data     # on a quiet machine; about five minutes
 
 Every line trains the same network with the same losses on USPS and MNIST-M; what differs is named.
 """

@@ -1,6 +1,6 @@
 """CPU time of the NumPy Conv2D against torch's and against naive loops: 3 → 32 channels, k 5, padding 2, 50 images.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python report/benchmark_numpy_conv.py
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python experiments/benchmark_numpy_conv.py
 
 Forward and backward, the best of several rounds, the two in turn. The loops run on two of the fifty images.
 """

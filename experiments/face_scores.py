@@ -1,9 +1,9 @@
 """Scores generated faces against real ones and appends a line for each to docs/results/face_scores.csv.
 
-    python report/face_scores.py runs/gan_seed0/snapshots/*.pth                  # against held-out training faces
-    python report/face_scores.py runs/gan_seed0/model.pth --against test --purpose "final"   # the test faces, once
-    python report/face_scores.py --floor                      # real training faces against the held-out ones
-    python report/face_scores.py --pca 128                    # linear PCA: its squared error, its Normal's samples
+    python experiments/face_scores.py runs/gan_seed0/snapshots/*.pth                  # against held-out training faces
+    python experiments/face_scores.py runs/gan_seed0/model.pth --against test --purpose "final"   # the test faces, once
+    python experiments/face_scores.py --floor                      # real training faces against the held-out ones
+    python experiments/face_scores.py --pca 128                    # linear PCA: its squared error, its Normal's samples
 
 The csv is the faces' ledger: every score against test faces stands in it. --features inception is FID; it needs the
 official weights. n generated images, seed 1 (never the seed of the pictures that are shown). recon_mse is the squared

@@ -1,0 +1,46 @@
+"""The NumPy network on 50 images: the plot and the card's table, from docs/results/cs7643_overfit.csv.
+
+python experiments/cs7643_overfit.py && python report/cs7643_overfit_figure.py
+"""
+
+from pathlib import Path
+
+try:
+    import pandas as pd
+    from plotting import FIGURES, plt, save
+    from tables import fill, markdown, mean_std
+
+    from dlcv import cli
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "cs7643_overfit.csv"
+CARD = RESULTS.parents[1] / "models" / "cs7643.md"
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", type=Path, default=FIGURES / "cs7643_overfit.png")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    table = pd.read_csv(args.results)
+    epochs = table["epoch"].max()
+    figure, grid = plt.subplots(1, 2, figsize=(9, 3.4))
+    for axes, key in zip(grid, ("loss", "accuracy"), strict=True):
+        runs = table.pivot(index="epoch", columns="seed", values=key)
+        axes.plot(runs[runs.columns[1:]], color="tab:blue", alpha=0.25)
+        axes.plot(runs[0], "o-", color="tab:blue", label="seed 0")
+        axes.set(xlabel="epoch", ylabel=f"training {key}", xticks=range(1, epochs + 1))
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[1].legend(frameon=False, loc="lower right")
+    last = table[table["epoch"] == epochs]["accuracy"]
+    accuracy = f"{mean_std(last, 2)} (n = {len(last)}; {last.min():.2f} to {last.max():.2f})"
+    figure.suptitle(f"The NumPy network on 50 images: accuracy {accuracy} after {epochs} epochs")
+    save(figure, args.figure)
+    rows = [("50 images", accuracy)]
+    fill([CARD], {"cs7643 overfit": markdown(("", f"training accuracy after {epochs} epochs"), rows)})
+    print(f"{args.figure}: accuracy {accuracy}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "cs7643_overfit_figure.py")

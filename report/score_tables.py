@@ -1,0 +1,101 @@
+"""The scores of generated faces and digits as tables in README.md and docs/models, from csv files of docs/results.
+
+    python experiments/face_scores.py CHECKPOINT --purpose "table: VAE"     # lines whose purpose begins so are shown
+    python experiments/digit_scores.py DIR --purpose "table: ACGAN"
+    python report/score_tables.py
+
+Of several lines with one purpose and reference the newest counts.
+"""
+
+from pathlib import Path
+
+try:
+    import pandas as pd
+    from tables import fill, markdown, mean_std
+
+    from dlcv import cli
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+ROOT = Path(__file__).resolve().parents[1]
+FACES = ROOT / "docs" / "results" / "face_scores.csv"
+DIGITS = ROOT / "docs" / "results" / "generated_digit_scores.csv"
+TEXTS = [ROOT / "README.md", *(ROOT / "docs" / "models" / f"{name}.md" for name in ("vae", "gan", "sagan", "acgan"))]
+RENAMED = {
+    "GAN, step 27,000": "GAN as it was trained, step 27,000: colour and rows at full resolution",
+    "SAGAN without attention": "SAGAN without attention, rows at full resolution",
+    "plain VAE, equal time": "plain VAE, equal time, rows at full resolution",
+    "PyTorch tutorial's DCGAN, equal time": "PyTorch tutorial's DCGAN, equal time, rows at full resolution",
+}
+# Checkpoints that were published under the same purpose before, and still are what another row compares with.
+BEFORE = {"fced9b28ff99": "SAGAN as it was trained: rows at full resolution"}
+FACE_COLUMNS = (
+    "n against n real faces",
+    "FD-EffNetLite0",
+    "kernel distance",
+    "precision",
+    "recall",
+    "reconstruction MSE",
+)
+DIGIT_COLUMNS = (
+    "generated digits", "recognised, %", "least of a digit, %", "Fréchet distance, times that of real digits", "spread",
+    "least spread of a digit",
+)  # fmt: skip
+FACES_SHOWN = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2}  # and digits
+DRAWN = "draws of latents"  # purpose of digit_scores.py's lines of --draws
+SHOWN = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}  # and digits
+
+
+def shown(scores: Path) -> pd.DataFrame:
+    """The csv file's lines with a purpose "table: …", and these in a column `name`."""
+    lines = pd.read_csv(scores, dtype={"sha256": str})
+    lines = lines[lines["purpose"].str.startswith("table: ", na=False)]
+    return lines.assign(name=lines["purpose"].str.removeprefix("table: "))
+
+
+def face_table(scores: Path, against: str) -> str:
+    """Markdown, one row for each purpose "table: …", in the order of their first lines."""
+    lines = shown(scores)
+    lines = lines[(lines["against"] == against) & (lines["features"] == "efficientnet")]
+    lines = lines.assign(name=lines["sha256"].map(BEFORE).fillna(lines["name"].replace(RENAMED)))
+    order = lines["name"].unique()
+    newest = lines.drop_duplicates("name", keep="last").set_index("name").loc[order]
+    rows = []
+    for name, line in newest.iterrows():
+        error = f"{line['recon_mse']:.4f}" if pd.notna(line["recon_mse"]) else ""
+        numbers = [f"{line[column]:.{digits}f}" for column, digits in FACES_SHOWN.items()]
+        rows.append([name, f"{line['n']} against {line['n_real']}", *numbers, error])
+    return markdown((f"{against} faces", *FACE_COLUMNS), rows)
+
+
+def digit_table(scores: Path) -> str:
+    """Markdown: the folder that hw2_p2.sh writes, the draws of latents of the same weights, real test digits."""
+    tables, lines = shown(scores), pd.read_csv(scores)
+
+    def row(title: str, lines: pd.DataFrame) -> tuple[str, ...]:
+        return (title, *(mean_std(lines[name], digits) for name, digits in SHOWN.items()))
+
+    rows = [
+        row(f"{name}: what bash hw2_p2.sh writes (1,000, n = 1)", lines.tail(1))
+        for name, lines in tables.groupby("name", sort=False)
+    ]
+    draws = lines[lines["purpose"] == DRAWN].drop_duplicates("what", keep="last")
+    weights = draws["what"].str.split(",").str[0]
+    draws = draws[weights == weights.tail(1).squeeze()]  # those of the weights that were scored last
+    for n, mine in draws.groupby("n"):
+        rows.append(row(f"the same weights, {n:,} digits, other latents (n = {len(mine)})", mine))
+    if len(tables) and pd.notna((last := tables.iloc[-1]).recognised_test):
+        rows.append((f"{last.n_test:,} real test digits", f"{last.recognised_test:.1f}", "", "", "", ""))
+    return markdown(DIGIT_COLUMNS, rows)
+
+
+def main() -> None:
+    cli.ArgumentParser(description=__doc__).parse_args()
+    tables = {f"{against} face scores": face_table(FACES, against) for against in ("held-out", "test")}
+    tables["generated digit scores"] = digit_table(DIGITS)
+    fill(TEXTS, tables)
+    print("\n\n".join(tables.values()))
+
+
+if __name__ == "__main__":
+    cli.run(main, "score_tables.py")
