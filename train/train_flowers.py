@@ -40,7 +40,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector, the assignment's LATENT_DIM
     channels: int = 512  # of both networks at 4x4, the assignment's CHANNEL_NUM
     size: int = 256  # of the images in pixels
-    epochs: int = 55  # passes over the photographs
+    epochs: int = 40  # passes over the photographs
     batch_size: int = 16  # photographs a step, and as many generated images
     lr_g: float = 2e-4  # of the generator, Adam
     lr_d: float = 2e-4  # of the discriminator, Adam
