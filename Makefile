@@ -31,6 +31,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/vae_figures.py --then runs/vae_prior_seed0/log.jsonl
 	python3 report/gan_figures.py
 	python3 report/sagan_figures.py
+	python3 report/stylegan2_figures.py
 	python3 report/acgan_figures.py
 	python3 report/cifar_cnn_results.py
 	python3 report/cs7643_results.py
@@ -42,7 +43,7 @@ report: setup  ## the PDFs that the courses collect (make report STUDENT_ID=…)
 	python3 report/make_report.py --id $(STUDENT_ID)
 
 gradescope: setup  ## the autograder's zip; DATA=hw3_data puts the test data into it
-	python3 -m dlcv.grade.bundle gradescope.zip $(if $(DATA),--data $(DATA))
+	python3 -m grader.bundle gradescope.zip $(if $(DATA),--data $(DATA))
 
 lint: setup
 	ruff check .

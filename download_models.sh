@@ -7,6 +7,16 @@ root="$(dirname "${BASH_SOURCE[0]}")"
 folder="$root/checkpoints"
 say() { printf 'download_models.sh: %s\n' "$*" >&2; }
 
+case "${1:-}" in
+    -h | --help)
+        echo "usage: bash download_models.sh"
+        sed -n '2,4s/^# //p' "${BASH_SOURCE[0]}"
+        echo "Together they have less than 120 MB. Exit code 1 where one cannot be had."
+        exit 0 ;;
+    "") ;;
+    *) say "no arguments are taken, got '$1' (--help tells more)"; exit 2 ;;
+esac
+
 command -v wget > /dev/null || { say "wget is not installed; install it (apt install wget) and run this again"; exit 1; }
 [ -f "$folder/MANIFEST" ] || { say "$folder/MANIFEST is missing; restore it: git checkout checkpoints/MANIFEST"; exit 1; }
 
@@ -25,12 +35,40 @@ find_base() {
     base="https://raw.githubusercontent.com/${path%.git}/HEAD/checkpoints"
 }
 
+# Two downloads would write into the same file: the second one waits, where flock and the file system can do that.
+lock() {
+    exec 9< "$folder/MANIFEST"
+    if command -v flock > /dev/null && ! flock -n 9 2> /dev/null; then
+        say "another download is at work, or this file system has no locks; waiting for at most ten minutes"
+        flock -w 600 9 2> /dev/null || true
+    fi
+}
+
 failed=0
-while read -r digest name || [ -n "$name" ]; do
-    [ -n "$name" ] || continue
+locked=
+while read -r digest name || [ -n "$digest" ]; do
+    name="${name%$'\r'}" # a MANIFEST that was saved on Windows
+    name="${name#\*}" # sha256sum --binary
+    digest="${digest%$'\r'}"
+    [ -n "$digest" ] || continue
+    case "$name" in
+        "" | */* | .*) say "MANIFEST: '$digest $name' is no line of SHA-256 and file name"; failed=1; continue ;;
+    esac
     if is_good "$folder/$name" "$digest"; then continue; fi
     find_base
+    if [ -z "$locked" ]; then
+        lock
+        locked=yes
+        if is_good "$folder/$name" "$digest"; then continue; fi # by the download that was waited for
+    fi
     part="$folder/$name.part"
+    for place in "$folder/$name" "$part"; do
+        if [ -d "$place" ]; then
+            say "$place is a directory; move it away and run this again"
+            failed=1
+            continue 2
+        fi
+    done
     # Twice: what an earlier interruption left may be the start of another version.
     for attempt in 1 2; do
         say "fetching $name"

@@ -2,4 +2,4 @@
 # SAGAN, DLCV 2021 homework 2, problem 1: bash hw2_p1.sh DIR (DIR gets 1,000 faces, 0000.png … 0999.png)
 set -euo pipefail
 root="$(dirname "${BASH_SOURCE[0]}")"
-PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" exec python3 "$root/inference/sample_sagan.py" --prog hw2_p1.sh -- "$@"
+exec python3 "$root/inference/sample_sagan.py" --prog hw2_p1.sh "$@"

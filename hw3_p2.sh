@@ -2,4 +2,4 @@
 # GAN, DLCV 2020 homework 3, problem 2: bash hw3_p2.sh OUT (.png or .jpg gets the 32 samples of fig2_2)
 set -euo pipefail
 root="$(dirname "${BASH_SOURCE[0]}")"
-PYTHONPATH="$root/src${PYTHONPATH:+:$PYTHONPATH}" exec python3 "$root/inference/sample_gan.py" --prog hw3_p2.sh -- "$@"
+exec python3 "$root/inference/sample_gan.py" --prog hw3_p2.sh "$@"

@@ -8,24 +8,21 @@ first 100 of each kind: it is the course's classifier that is tried on them, no 
 
 import argparse
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+if TYPE_CHECKING:
     import numpy as np
-
-    from dlcv import cli, repro
-    from dlcv.checkpoint import CHECKPOINTS, load_model
-    from dlcv.data.digits import read_images, read_labels, split_folder
-    from dlcv.data.folders import list_images
-    from dlcv.digit_classifier import DigitClassifier
-    from dlcv.predict import predict_labels
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
 
 EACH = 100  # real digits of each kind
 
 
-def shares(right: np.ndarray, digits: np.ndarray) -> list[float]:
+def shares(right: "np.ndarray", digits: "np.ndarray") -> list[float]:
     """Percent right of each digit 0 … 9, and of all."""
     parts = [right[digits == digit] for digit in range(10)]
     return [100 * float(part.mean()) if len(part) else float("nan") for part in [*parts, right]]
@@ -37,10 +34,19 @@ def tell(title: str, values: list[float], count: int) -> None:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "digit_classifier.pth")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the digits")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the classifier's weights, if not ours")
     parser.add_argument("--data", type=Path, help="folder with the real digits; hw3_data or data/hw3_data if not given")
     args = parser.parse_args()
+    import numpy as np
+
+    from dlcv import repro
+    from dlcv.checkpoint import CHECKPOINTS, load_model
+    from dlcv.data.digits import read_images, read_labels, split_folder
+    from dlcv.data.folders import list_images
+    from dlcv.digit_classifier import DigitClassifier
+    from dlcv.predict import predict_labels
+
     repro.exact_float32()
     names = list_images(args.folder)
     for name in names:
@@ -49,7 +55,7 @@ def main() -> None:
     digits = np.array([int(name[0]) for name in names])
     if len(missing := sorted(set(range(10)) - set(digits.tolist()))):
         raise cli.UserError(f"{args.folder} holds no image of the digit {missing[0]}")
-    model = load_model(DigitClassifier, args.checkpoint)
+    model = load_model(DigitClassifier, args.checkpoint or CHECKPOINTS / "digit_classifier.pth")
     print(f"{'% recognised':<18}" + "".join(f"{digit:>7}" for digit in (*range(10), "all")))
     tell("generated", shares(predict_labels(model, read_images(args.folder, names)) == digits, digits), len(names))
     try:

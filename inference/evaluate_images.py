@@ -9,33 +9,39 @@ under its name: FD-EffNetLite0 and IS-EffNetLite0 compare with each other only. 
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+if TYPE_CHECKING:
     import torch
 
-    from dlcv import cli, metrics
-    from dlcv.data.folders import cache_folder, list_images, read_images
-    from dlcv.evaluate import append_to_ledger, check_ledger
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+    from dlcv import metrics
 
 SPLITS = 10
 FEATURES = 1280  # of EfficientNet-Lite0; the probabilities of its classes follow
 COLUMNS = ("date", "commit", "what", "n", "n_real", "distance", "value", "score", "mean", "std", "purpose")
 
 
-def read(folder: Path) -> torch.Tensor:
+def read(folder: Path) -> "torch.Tensor":
     """uint8 (N, 3, 64, 64), in the order of the names; N at least 2."""
+    from dlcv.data.folders import list_images, read_images
+
     names = list_images(folder)
     if len(names) < 2:
         raise cli.UserError(f"{folder} holds {len(names)} images: statistics need at least two")
     return read_images(folder, names, 64)
 
 
-def official(load: Callable[[], metrics.Features], needed: bool) -> metrics.Features | None:
+def official(load: "Callable[[], metrics.Features]", needed: bool) -> "metrics.Features | None":
     """The network, or None where its weights cannot be had and are not needed; damaged ones are an error either way."""
+    from dlcv import metrics
+
     try:
         return load()
     except metrics.Unavailable as error:
@@ -47,13 +53,25 @@ def official(load: Callable[[], metrics.Features], needed: bool) -> metrics.Feat
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of generated images")
     parser.add_argument("--reference", type=Path, required=True, metavar="REAL_DIR", help="folder of real images")
-    parser.add_argument("--features", choices=("auto", "inception", "efficientnet"), default="auto")
-    parser.add_argument("--cache", type=Path, default=cache_folder(), help="features of the reference (~/.cache/dlcv)")
+    parser.add_argument(
+        "--features",
+        choices=("auto", "inception", "efficientnet"),
+        default="auto",
+        help="network: inception (FID and IS), efficientnet (offline), or auto (the first whose weights can be had)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="where the reference's features are kept (~/.cache/dlcv)"
+    )
     parser.add_argument("--csv", type=Path, help="append a line with the numbers to this file")
     parser.add_argument("--purpose", default="", help="why, for that line")
     args = parser.parse_args()
+    from dlcv import metrics
+    from dlcv.data.folders import cache_folder
+    from dlcv.evaluate import append_to_ledger, check_ledger
+
+    cache = args.cache or cache_folder()
     if args.csv:
         check_ledger(args.csv, COLUMNS)
     images, real = read(args.folder), read(args.reference)
@@ -68,13 +86,13 @@ def main() -> None:
 
     told = []
     if fid is not None:
-        reference = metrics.kept_features("inception", fid, real, args.cache)
+        reference = metrics.kept_features("inception", fid, real, cache)
         distance = metrics.frechet_distance(metrics.extract(fid, images, progress=True), reference)
         distance_name = "FID"
         told.append(f"FID: pytorch-fid's Inception (SHA-256 {metrics.INCEPTION_SHA256[:8]}), bilinear to 299")
     else:
         assert offline is not None
-        reference = metrics.kept_features("efficientnet", metrics.efficientnet_lite0(), real, args.cache)
+        reference = metrics.kept_features("efficientnet", metrics.efficientnet_lite0(), real, cache)
         distance = metrics.frechet_distance(offline[:, :FEATURES], reference)
         distance_name = "FD-EffNetLite0"
     if classifier is not None:

@@ -6,28 +6,32 @@ Refuses (exit code 1, saying which) rows that are missing, doubled, unknown or m
 text, does not notice missing rows and crashes on a blank line.
 """
 
+import argparse
+import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli
-    from dlcv.data.digits import read_label_csv
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("predictions", type=Path)
-    parser.add_argument("truth", type=Path)
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("predictions", type=Path, help="the csv to check: image_name,label")
+    parser.add_argument("truth", type=Path, help="the csv with the right labels, such as hw3_data/digits/svhn/test.csv")
     args = parser.parse_args()
+    from dlcv.data.digits import read_label_csv
+    from dlcv.data.layout import spellings
+
     predictions, truth = read_label_csv(args.predictions), read_label_csv(args.truth)
-    missing = [name for name in truth if name not in predictions]
-    unknown = [name for name in predictions if name not in truth]
+    keys = spellings(truth, predictions)
+    missing = [name for name in truth if name not in keys]
+    unknown = sorted(predictions.keys() - keys.values())
     for names, problem in ((missing, "has no row for"), (unknown, "has a row that is not in the truth:")):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise cli.UserError(f"{args.predictions} {problem} {names[0]}{more}")
-    correct = sum(predictions[name] == label for name, label in truth.items())
+    correct = sum(predictions[keys[name]] == label for name, label in truth.items())
     if not truth:
         raise cli.UserError(f"{args.truth} holds no labels")
     print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)")

@@ -1,55 +1,62 @@
-"""Writes the predictions for a folder of digit images: what hw3_p3.sh, hw3_p4.sh, hw2_p3.sh and hw2_bonus.sh run.
+"""Writes the predicted digit of every image of a folder: DLCV 2020, homework 3, problems 3 and 4, and DLCV 2021,
+homework 2, problem 3 and its bonus.
 
-    predict_digits.py --prog NAME --model TARGET=CHECKPOINT … -- IMAGE_DIR TARGET OUT_CSV
-
-OUT_CSV gets the header image_name,label and one row per image, sorted by name; it is written whole or not at all.
+OUT_CSV gets the header image_name,label and one row for each image, sorted by name; it is written whole or not at all,
+and its folders are made. 10,000 images take some seconds.
 """
 
-import argparse
-import csv
-import io
+import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli, repro
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+
+def main() -> None:
+    parser = cli.script_parser("predict_digits.py", "IMAGE_DIR mnistm|svhn|usps OUT_CSV", __doc__)
+    parser.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        metavar="TARGET=FILE",
+        help="the network of checkpoints/ that takes the images of TARGET (the wrappers name one for each)",
+    )
+    args, (folder_word, target, out_word) = parser.parse_words(
+        IMAGE_DIR="folder with the images (*.png, *.jpg), of any size, grey or in colour",
+        TARGET="where the images are from: mnistm, svhn or usps",
+        OUT_CSV="the file to write",
+    )
+    folder, out = cli.path(folder_word), cli.path(out_word)
+    models = dict(pair.split("=", 1) for pair in args.model if "=" in pair)
+    if target not in models:
+        known = ", ".join(sorted(models)) or "none: give --model TARGET=FILE, or call bash hw3_p3.sh"
+        raise cli.UsageError(f"unknown target {target!r}; known are {known}")
+
+    import csv
+    import io
+    import os
+
+    from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
     from dlcv.digit_models import load_digit_model
     from dlcv.files import check_writable, write_bytes
     from dlcv.predict import predict_labels
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
-
-
-def main() -> None:
-    parser = cli.ArgumentParser(add_help=False)
-    parser.add_argument("--prog", default="predict_digits.py")
-    parser.add_argument("--model", action="append", default=[], metavar="TARGET=CHECKPOINT")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER)
-    args = parser.parse_args()
-    models = dict(pair.split("=", 1) for pair in args.model)
-    given = args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
-    if len(given) != 3:
-        raise cli.UsageError(
-            f"expected 3 arguments, got {len(given)}; "
-            f"usage: bash {args.prog} IMAGE_DIR {'|'.join(sorted(models))} OUT_CSV"
-        )
-    folder, target, out = Path(given[0]), given[1], Path(given[2])
-    if target not in models:
-        raise cli.UsageError(f"unknown target {target!r}; known are {', '.join(sorted(models))}")
 
     names = list_images(folder)
     check_writable(out)  # before the work, not after it
     repro.exact_float32()
     model = load_digit_model(CHECKPOINTS / models[target]).to(repro.choose_device())
-    labels = predict_labels(model, read_images(folder, names))
+    images = read_images(folder, names, progress="reading, in five hundreds")
+    labels = predict_labels(model, images, progress="recognising, in hundreds")
 
     table = io.StringIO(newline="")
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image_name", "label"])
     writer.writerows(zip(names, labels.tolist(), strict=True))
-    write_bytes(out, table.getvalue().encode("utf-8", "surrogateescape"))  # names need not be valid UTF-8
+    write_bytes(out, os.fsencode(table.getvalue()))  # the names' own bytes, which need not be UTF-8
 
 
 if __name__ == "__main__":

@@ -1,30 +1,36 @@
-"""The ACGAN's 100 digits of each class, for problem 2 of DLCV 2021 homework 2.
+"""Writes 100 digits of each class of the ACGAN into the folder DIR, 0_001.png to 9_100.png: DLCV 2021, homework 2,
+problem 2.
 
-sample_acgan.py [--checkpoint FILE] DIR        # DIR gets 0_001.png … 9_100.png
+DIR is made if it is not there; its other files stay. It takes some seconds, and the pixels are the same on every
+machine.
 """
 
-try:
-    import torch
+import sys
+from pathlib import Path
 
-    from dlcv import cli
-    from dlcv.checkpoint import load_model
-    from dlcv.files import check_writable
-    from dlcv.models.acgan import ACGANGenerator
-    from dlcv.repro import noise
-    from dlcv.sampling import SEED, command_line, sample_digits, save_folder
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}: python3 needs the packages in requirements.txt (torch, numpy, pillow)") from None
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
 
 EACH = 100  # digits of each class
 
 
 def main() -> None:
-    checkpoint, folder = command_line("acgan", __doc__, "DIR")
+    checkpoint, folder = cli.sampling_arguments("acgan", __doc__, "DIR")
+    import torch
+
+    from dlcv.checkpoint import CHECKPOINTS, load_model
+    from dlcv.files import check_folder
+    from dlcv.models.acgan import ACGANGenerator
+    from dlcv.repro import noise
+    from dlcv.sampling import SEED, sample_digits, save_folder
+
     names = [f"{digit}_{number:03d}.png" for digit in range(10) for number in range(1, EACH + 1)]
-    check_writable(folder / names[0])  # before the work, not after it
-    model = load_model(ACGANGenerator, checkpoint).double()
+    check_folder(folder, names)  # before the work, not after it
+    model = load_model(ACGANGenerator, checkpoint or CHECKPOINTS / "acgan.pth").double()
     z = noise(SEED, 10 * EACH, model.config.latent_dim)
-    save_folder(folder, names, sample_digits(model, z, torch.arange(10).repeat_interleave(EACH)))
+    digits = torch.arange(10).repeat_interleave(EACH)
+    save_folder(folder, names, sample_digits(model, z, digits, progress="digits, in eights"))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,13 @@
 
     python report/assignments.py            # writes them; says what is not built yet
 
+What python -m grader.submit has to know of it stands in report/assignments.csv.
+
 A sub-problem whose files are not all there is listed as not built yet, by itself: nothing is claimed by hand.
 """
 
+import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +56,9 @@ CNN = ("src/dlcv/models/cifar_cnn.py", "train/train_cifar_cnn.py", f"{RESULTS}/c
 AE = ("src/dlcv/models/autoencoder.py", "train/train_autoencoder.py", "checkpoints/autoencoder.pth")
 HW3, HW2 = "report/templates/hw3.typ", "report/templates/hw2.typ"
 EEE, TUD, WRITEUP = "report/templates/eee7331.typ", "report/templates/tud.typ", "report/templates/cs7643.typ"
-INVERSION, FLOWERS = "src/dlcv/models/stylegan.py", "src/dlcv/models/flowers_dcgan.py"
+INVERSION = ("src/dlcv/models/stylegan2.py", "inference/invert_faces.py", "experiments/inversion_study.py")
+INVERTED = f"{RESULTS}/inversion.csv"
+FLOWERS = "src/dlcv/models/flowers_dcgan.py"
 
 ASSIGNMENTS = {
     "dlcv2020": Assignment("DLCV fall 2020, homework 3", (
@@ -99,10 +105,10 @@ ASSIGNMENTS = {
         Row("1, Part A: 3", "", "final accuracy above 70 %", CNN, (f"{MODELS}/cifar_cnn.md",)),
         Row("1, Part B: 1, 2", "", "separable: curves", CNN, (f"{FIGURES}/cifar_cnn_separable.png",)),
         Row("1, Part B: 3, 4", "", "table and comparison", CNN, (EEE,)),
-        Row("2, 1.(a)", "50 for question 2", "inversion of 20 faces, Z, W, W+", (INVERSION,), ()),
-        Row("2, 1.(b)", "", "analysis", (INVERSION,), ()),
-        Row("2, 2.", "", "own loss", (INVERSION,), ()),
-        Row("2, bonus", "", "improvement", (INVERSION,), ()),
+        Row("2, 1.(a)", "50 for question 2", "inversion of 20 faces, Z, W, W+", INVERSION, (INVERTED,)),
+        Row("2, 1.(b)", "", "analysis", INVERSION, (INVERTED, f"{FIGURES}/inversion_faces.png")),
+        Row("2, 2.", "", "own loss", INVERSION, (INVERTED,)),
+        Row("2, bonus", "", "improvement", INVERSION, (INVERTED,)),
     )),
     "cs7643": Assignment("CS7643, assignment 2", (
         Row("theory 1", "", "convolution as a matrix", ("src/dlcv/cs7643/theory.py",), (WRITEUP,)),
@@ -119,7 +125,7 @@ ASSIGNMENTS = {
             ("tests/test_cs7643_part2.py",)),
         Row("3.1: experiments", "", "cross entropy, beta, focal loss on the long tail", (f"{PART2}/configs",),
             (f"{FIGURES}/cs7643_longtail.png",)),
-        Row("4.1", "", "two zips", ("src/dlcv/submit.py",), ("tests/test_submit.py",)),
+        Row("4.1", "", "two zips", ("src/grader/submit.py",), ("tests/test_submit.py",)),
         Row("4.2", "", "write-up", (), (WRITEUP, f"{FIGURES}/cs7643_longtail.png")),
     )),
     "tud": Assignment("TU Dresden, homework 3 (problem 4 or problem 5)", (
@@ -153,13 +159,27 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
     for row in assignment.rows:
         there = not row.missing(root)
         result = links(row.result) + (f" ({row.short})" if row.short else "") if there else "**not built yet**"
+        if not there and row.code and all((root / name).exists() for name in row.code):
+            result = f"**built, not measured yet**: no {', '.join(row.missing(root))}"
         code = links(tuple(name for name in row.code if (root / name).exists()))
         lines.append(f"| {row.problem} | {row.points} | {row.asked} | {code} | {result} |")
     return "\n".join(lines) + "\n"
 
 
+def table(root: Path = ROOT) -> str:
+    """Csv of every sub-problem and whether it is built."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["assignment", "problem", "asked", "built"])
+    for name, assignment in ASSIGNMENTS.items():
+        for row in assignment.rows:
+            writer.writerow([name, row.problem, row.asked, "no" if row.missing(root) else "yes"])
+    return file.getvalue()
+
+
 def main() -> None:
     cli.ArgumentParser(description=__doc__).parse_args()
+    write_text(ROOT / "report" / "assignments.csv", table())
     for name, assignment in ASSIGNMENTS.items():
         write_text(ROOT / "docs" / "assignments" / f"{name}.md", page(assignment))
         missing = [row.problem for row in assignment.rows if row.missing(ROOT)]

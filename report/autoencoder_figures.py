@@ -8,17 +8,17 @@ below --runs any more; the figures show --checkpoint, the curve the first run th
 """
 
 import argparse
+import hashlib
 import json
 import re
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from matplotlib.colors import to_hex
-    from plotting import FIGURES, draw_faces, save
+    from plotting import FIGURES, draw_faces, plt, save, to_hex
     from tables import fill, record
+    from torch import nn
 
     from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
@@ -49,18 +49,69 @@ def encode(model: Autoencoder, images: torch.Tensor) -> np.ndarray:
 
 
 def size_table(model: Autoencoder) -> str:
-    """Every layer with weights: its output and its parameters, from the model itself."""
-    rows = ["| layer | output | parameters |", "|---|---|---|", "| input | 1 x 28 x 28 | 0 |"]
-    x, total = torch.zeros(1, 1, 28, 28), 0
+    """Every layer's output and parameters, and how both are calculated; checked against the model itself."""
+    rows = [
+        "| layer | output | calculation of the size | calculation of the parameters | parameters |",
+        "|---" * 5 + "|",
+    ]
+    rows.append("| input | 1 x 28 x 28 | | | 0 |")
+    x, counts = torch.zeros(1, 1, 28, 28), []
     for network in (model.encoder, model.decoder):
         for layer in network:
-            x = layer(x)
+            before, x = x, layer(x)
             count = sum(p.numel() for p in layer.parameters())
-            total += count
-            if count:
-                size = " x ".join(str(n) for n in x.shape[1:])
-                rows.append(f"| {layer} | {size} | {count:,} |")
-    return "\n".join([*rows, f"| in all | | {total:,} |"])
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                size = size_of(layer, before.shape[-1], x.shape[-1])
+                area, inputs, outputs = layer.kernel_size[0] ** 2, layer.in_channels, layer.out_channels
+                name = f"{type(layer).__name__} {inputs} → {outputs}, stride {layer.stride[0]}"
+                weights = f"({area} · {inputs} + 1) · {outputs}"
+            elif isinstance(layer, nn.Linear):
+                name, size = f"Linear {layer.in_features} → {layer.out_features}", ""
+                weights = f"({layer.in_features} + 1) · {layer.out_features}"
+            elif isinstance(layer, nn.Flatten | nn.Unflatten):
+                planes = before if isinstance(layer, nn.Flatten) else x
+                name, weights = type(layer).__name__, ""
+                size = f"{' · '.join(str(n) for n in planes.shape[1:])} = {planes[0].numel()}"
+            else:
+                continue  # ReLU and sigmoid change neither
+            counts.append(count)
+            shape = " x ".join(str(n) for n in x.shape[1:])
+            rows.append(f"| {name} | {shape} | {size} | {f'{weights} = {count:,}' if weights else ''} | {count:,} |")
+    total = " + ".join(f"{count:,}" for count in counts if count)
+    return "\n".join([*rows, f"| in all | | | {total} | {sum(counts):,} |"])
+
+
+def size_of(layer: nn.Conv2d | nn.ConvTranspose2d, before: int, after: int) -> str:
+    """The formula for the height with the layer's numbers in it."""
+    k, s, p = layer.kernel_size[0], int(layer.stride[0]), int(layer.padding[0])
+    if isinstance(layer, nn.ConvTranspose2d):
+        more = int(layer.output_padding[0])
+        assert (before - 1) * s - 2 * p + k + more == after
+        return f"({before} − 1) · {s} − 2 · {p} + {k} + {more} = {after}"
+    assert (before + 2 * p - k) // s + 1 == after
+    return f"⌊({before} + 2 · {p} − {k}) / {s}⌋ + 1 = {after}"
+
+
+def submitted_table(paths: list[Path], train: torch.Tensor, test: torch.Tensor) -> str:
+    """The files that are handed in: the loss over all training images (task c) and over all test images (task f)."""
+    measured = []
+    for path in paths:
+        provenance, model = read_checkpoint(path)["provenance"], load_model(Autoencoder, path)
+        measured.append(
+            {
+                "run": path.name,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+                "step": provenance["step"],
+                "commit": provenance["commit"],
+                "training_mse": f"{mean_squared_error(model, train):.5f}",
+                "test_mse": f"{mean_squared_error(model, test):.5f}",
+            }
+        )
+    lines = record(DOCS / "results" / "autoencoder_submitted.csv", measured)
+    rows = ["| submitted file | step | loss over the whole training set | test loss |", "|---|---|---|---|"]
+    for line in sorted(lines, key=lambda line: int(line["step"])):
+        rows.append(f"| {line['run']} | {int(line['step']):,} | {line['training_mse']} | {line['test_mse']} |")
+    return "\n".join(rows)
 
 
 def run_table(runs: list[Path], test: torch.Tensor) -> str:
@@ -129,8 +180,11 @@ def write_html(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
 
 
 def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
-    """12 x 12 x 12 latents between the extremes of the training set's: twelve pictures, z1 from one to the next."""
-    axes_values = [np.linspace(low, high, GRID) for low, high in zip(z.min(0), z.max(0), strict=True)]
+    """12 x 12 x 12 latents that cover the training set's: twelve pictures, z1 from one to the next.
+
+    Each coordinate goes from the first to the 99th percentile: the extremes belong to a few images far outside.
+    """
+    axes_values = [np.linspace(low, high, GRID) for low, high in np.percentile(z, (1, 99), axis=0).T]
     latents = np.stack(np.meshgrid(*axes_values, indexing="ij"), axis=-1).reshape(-1, 3)
     with torch.inference_mode():
         images = to_uint8(model.decode(torch.from_numpy(latents).float()) * 2 - 1).permute(0, 2, 3, 1).numpy()
@@ -174,7 +228,13 @@ def main() -> None:
         raise cli.UserError(f"{args.checkpoint} has {model.config.latent_dim} latents: scatter and grid show three")
     images, labels = read_arrays(args.data, "fashion_mnist", "train")
     test_images, test_labels = read_arrays(args.data, "fashion_mnist", "test")
-    written = {"autoencoder sizes": size_table(model), "autoencoder runs": run_table(runs, test_images)}
+    beside = args.checkpoint.with_name("autoencoder_below.pth")
+    files = [path for path in (beside, args.checkpoint) if path.exists()]
+    written = {
+        "autoencoder sizes": size_table(model),
+        "autoencoder submitted": submitted_table(files, images, test_images),
+        "autoencoder runs": run_table(runs, test_images),
+    }
     texts = (DOCS.parent / "README.md", DOCS / "models" / "autoencoder.md")
     fill([path for path in texts if path.exists()], written)  # not in what is handed in
     if runs:

@@ -3,30 +3,31 @@
     python report/cifar_cnn_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
     python report/cifar_cnn_results.py                # writes docs/models/cifar_cnn.md, report/figures/cifar_cnn_*.png
 
-Runs: runs/cifar_cnn_{plain,separable}_seed*. The curves are seed 0's, every epoch; "training" is the first 10,000
-training images drawn with a fixed seed, as they are and with dropout off, so that both curves mean the same.
+Runs: runs/cifar_cnn_{plain,separable}_seed*; of those that are not there any more, what docs/results/cifar_cnn_runs.csv
+has. The rows of the submitted models are the ledger's for checkpoints/cifar_cnn_*.pth (dlcv.evaluate).
+The curves are seed 0's, every epoch; "training" is the first 10,000 training images drawn with a fixed seed,
+as they are and with dropout off, so that both curves mean the same.
 """
 
 import argparse
 import csv
-import io
+import hashlib
 import platform
 import re
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     import torch
     import torch.nn.functional as F
     from answers import kept_result, look
-    from plotting import FIGURES, save
-    from tables import fill
+    from plotting import FIGURES, plt, save
+    from tables import fill, record
     from torch import nn
 
     from dlcv import cli
-    from dlcv.checkpoint import read_checkpoint
-    from dlcv.files import write_text
+    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
+    from dlcv.evaluate import LEDGER
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -76,21 +77,56 @@ def layer_table(model: CifarCNN) -> str:
     return "\n".join([*rows, f"| **in all** | | | **{total:,}** | **{neurons:,}** |"])
 
 
-def setup_table(run: Path) -> str:
-    provenance = read_checkpoint(run / "model.pth")["provenance"]
+def cost_table() -> str:
+    """What separable convolutions save and what they cost, counted from both models for one image."""
+    counts = []
+    for separable in (False, True):
+        model = CifarCNN(CifarCNNConfig(separable=separable)).eval()
+        found = {"weights": [0] * 4, "adds": [0] * 4, "neurons": [0] * 4}  # stages 1 to 3, fully connected layers
+        x, stage = torch.zeros(1, 3, 32, 32), 0
+        for layer in model.net:
+            x = layer(x)
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                found["weights"][stage] += sum(p.numel() for p in layer.parameters())
+                found["adds"][stage] += x.numel() * layer.weight[0].numel()  # each output sums so many products
+            if isinstance(layer, nn.Conv2d | nn.Linear | nn.MaxPool2d):
+                found["neurons"][stage] += x.numel()
+            stage += isinstance(layer, nn.MaxPool2d)
+        counts.append(found)
+    lines: list[tuple[str, list[int]]] = [
+        ("weights of stages 2 and 3", [sum(part["weights"][1:3]) for part in counts]),
+        ("weights in all", [sum(part["weights"]) for part in counts]),
+        ("multiply-adds of stage 2", [part["adds"][1] for part in counts]),
+        ("multiply-adds of stage 3", [part["adds"][2] for part in counts]),
+        ("multiply-adds in all", [sum(part["adds"]) for part in counts]),
+        ("neurons (memory) in all", [sum(part["neurons"]) for part in counts]),
+    ]
+    rows = ["| one image | Part A | Part B | A / B | change |", "|---|---|---|---|---|"]
+    for name, (first, second) in lines:
+        shown = [f"{n / 1e6:.2f} M" if "adds" in name else f"{n:,}" for n in (first, second)]
+        cells = [*shown, f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def setup_table(checkpoint: Path) -> str:
+    provenance = read_checkpoint(checkpoint)["provenance"]
     r = provenance["recipe"]
     values = {
         "library": f"PyTorch {provenance['torch']}, Python {platform.python_version()}",
+        "loss": "cross entropy of the softmax output, mean over the batch",
         "training images": f"{provenance['data']['training']:,}; no validation images in the final runs",
         "augmentation": f"mirrored (half of them), moved by up to {r['shift']} pixels; channels standardised",
         "optimizer": f"SGD, Nesterov momentum {r['momentum']}, weight decay {r['weight_decay']}",
-        "learning rate": f"{r['lr']} after one epoch of warm-up, cosine to 0",
+        "learning rate": f"linear from 0 to {r['lr']} in the first epoch, then a cosine to 0; the same in Part B",
         "batch size": str(r["batch_size"]),
         "epochs": f"{r['epochs']}; the last one is kept",
         "dropout": f"{r['dropout']}, before and behind the layer of 500",
         "batch normalisation": "none: the question's networks have none",
         "initialisation": "PyTorch's default",
+        "seeds": "0, 1, 2; weights handed in and curves are those of seed 0",
         "precision": "bfloat16 autocast in training, float32 in evaluation" if r["bf16"] else "float32",
+        "hardware": "no GPU: one core of an AMD EPYC, about ten minutes a run",
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in values.items())])
 
@@ -103,43 +139,57 @@ def scores(result: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.array(losses), (content["predictions"] == content["labels"]).mean(1)
 
 
-def final_table(runs: list[Path], kept: Path) -> str:
-    """Mean ± std over the seeds; every run also goes to docs/results/cifar_cnn_runs.csv."""
-    lines: list[dict[str, object]] = []
-    header = (
-        f"| | weights with bias | accuracy on {TRAIN_IMAGES:,} training images, % | test accuracy, % | gap, points |"
-    )
-    rows = [header, "|---|---|---|---|---|"]
+def collect(runs: list[Path], kept: Path) -> list[dict[str, str]]:
+    """Final accuracies of these runs; those of runs that are not on this machine stay in the csv as they are."""
+    lines = []
+    for run in runs:
+        provenance = read_checkpoint(run / "model.pth")["provenance"]
+        train, test = (scores(kept / f"{run.name}_{split}.npz")[1][-1] for split in ("train", "test"))
+        lines.append(
+            {
+                "run": run.name,
+                "seed": provenance["recipe"]["seed"],
+                "commit": provenance["commit"],
+                "epochs": provenance["epoch"],
+                "training_accuracy": f"{train:.4f}",
+                "test_accuracy": f"{test:.4f}",
+            }
+        )
+    return record(DOCS / "results" / "cifar_cnn_runs.csv", lines)
+
+
+def submitted(kind: str) -> list[str]:
+    """Accuracy in percent of checkpoints/cifar_cnn_<kind>.pth on all training and all test images, by the ledger."""
+    digest = hashlib.sha256((CHECKPOINTS / f"cifar_cnn_{kind}.pth").read_bytes()).hexdigest()[:12]
+    with LEDGER.open(newline="", encoding="utf-8") as file:
+        reads = {
+            read["split"]: 100 * float(read["accuracy"])
+            for read in csv.DictReader(file)
+            if (read["sha256"], read["domain"]) == (digest, "cifar10") and read["images"] in ("50000", "10000")
+        }
+    values = [reads.get("train"), reads.get("test")]
+    gap = values[0] - values[1] if None not in values else None  # type: ignore[operator]
+    return [f"{value:.2f}" if value is not None else "–" for value in (*values, gap)]
+
+
+def final_table(lines: list[dict[str, str]]) -> str:
+    """The weights that are handed in; mean ± std over the seeds."""
+    rows = ["| | weights with bias | training accuracy, % | test accuracy, % | gap, points |", "|---|---|---|---|---|"]
+    means = []
     for kind, name in NAMES.items():
-        found = []
-        for run in (run for run in runs if f"_{kind}_" in run.name):
-            provenance = read_checkpoint(run / "model.pth")["provenance"]
-            train, test = (scores(kept / f"{run.name}_{split}.npz")[1][-1] for split in ("train", "test"))
-            found.append((train, test))
-            lines.append(
-                {
-                    "run": run.name,
-                    "seed": provenance["recipe"]["seed"],
-                    "commit": provenance["commit"],
-                    "epochs": provenance["epoch"],
-                    "training_accuracy": f"{train:.4f}",
-                    "test_accuracy": f"{test:.4f}",
-                }
-            )
-        if found:
-            weights = sum(p.numel() for p in CifarCNN(CifarCNNConfig(separable=kind == "separable")).parameters())
-            cells = []
-            columns = 100 * np.array(found).T
-            for values in (*columns, columns[0] - columns[1]):
-                spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-                cells.append(f"{values.mean():.1f}{spread} (n = {len(values)})")
-            rows.append(f"| {name} | {weights:,} | {' | '.join(cells)} |")
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(DOCS / "results" / "cifar_cnn_runs.csv", text.getvalue())
-    return "\n".join(rows)
+        weights = sum(p.numel() for p in CifarCNN(CifarCNNConfig(separable=kind == "separable")).parameters())
+        rows.append(f"| submitted model: {name} | {weights:,} | {' | '.join(submitted(kind))} |")
+        mine = [line for line in lines if line["run"].startswith(f"cifar_cnn_{kind}_")]
+        cells = []
+        columns = 100 * np.array(
+            [[float(line[f"{split}_accuracy"]) for split in ("training", "test")] for line in mine]
+        )
+        for values in (*columns.T, columns[:, 0] - columns[:, 1]) if mine else ():
+            spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
+            cells.append(f"{values.mean():.1f}{spread} (n = {len(values)})")
+        if mine:
+            means.append(f"| {name}, all seeds, {TRAIN_IMAGES:,} training images | {weights:,} | {' | '.join(cells)} |")
+    return "\n".join([*rows, *means])
 
 
 def draw_curves(kind: str, kept: Path, path: Path) -> None:
@@ -168,15 +218,16 @@ def main() -> None:
     args = parser.parse_args()
     names = r"cifar_cnn_(plain|separable)_seed\d+"  # not what --quick or --hold-out leave behind
     runs = sorted(p.parent for p in args.runs.glob("cifar_cnn_*/model.pth") if re.fullmatch(names, p.parent.name))
-    if not runs:
+    if not runs and not (DOCS / "results" / "cifar_cnn_runs.csv").exists():
         raise cli.UserError(f"no cifar_cnn_*_seed*/model.pth below {args.runs}: python train/train_cifar_cnn.py")
     if args.evaluate:
         evaluate(runs, args.kept, args.data)
     written = {
         "part a layers": layer_table(CifarCNN(CifarCNNConfig()).eval()),
         "part b layers": layer_table(CifarCNN(CifarCNNConfig(separable=True)).eval()),
-        "cifar cnn setup": setup_table(runs[0]),
-        "cifar cnn results": final_table(runs, args.kept),
+        "cifar cnn cost": cost_table(),
+        "cifar cnn setup": setup_table(runs[0] / "model.pth" if runs else CHECKPOINTS / "cifar_cnn_plain.pth"),
+        "cifar cnn results": final_table(collect(runs, args.kept)),
     }
     fill([DOCS.parent / "README.md", DOCS / "models" / "cifar_cnn.md"], written)
     for kind in NAMES:

@@ -14,9 +14,8 @@ import io
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
-    from plotting import FIGURES, save
+    from plotting import FIGURES, plt, save
     from tables import fill
 
     from dlcv import cli

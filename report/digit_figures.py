@@ -11,11 +11,9 @@ import argparse
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     from answers import kept_result, look
-    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
-    from plotting import FIGURES, save
+    from plotting import FIGURES, AnnotationBbox, OffsetImage, plt, save
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
-    from plotting import FIGURES, save
+    from plotting import FIGURES, plt, save
     from scipy.stats import spearmanr
     from tables import fill
 
     from dlcv import cli
-    from dlcv.checkpoint import read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
     from dlcv.data.digits import PAIRS
     from dlcv.files import atomic_path
     from dlcv.trainer import read_log
@@ -34,16 +33,18 @@ except ModuleNotFoundError as error:
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STUDIES = ("study_dann", "study_uda")
 RESULTS = DOCS / "results" / "digit_runs.csv"
+DISTANCES = DOCS / "results" / "domain_distance.csv"
 SNAPSHOTS = DOCS / "results" / "digit_snapshots.csv"
 LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
 BASELINES = dict(zip(PAIRS, (40, 40, 40, 72, 42, 28), strict=True))  # DLCV 2020, problem 3-2; 2021, problem 3
 ROWS = [
-    ("source", "source", "trained on source, batch norm of the source"),
-    ("source", "target", "trained on source (strength 0)"),
+    ("source", "source", "source only (lower bound)"),
+    ("source", "target", "strength 0: batch norm has seen the target's images"),
     ("dann", "target", "DANN"),
     ("uda", "target", "improved"),
-    ("target", "target", "trained on target"),
+    ("target", "target", "trained on target (upper bound)"),
 ]
+SUBMITTED = {"dann": "DANN, submitted model", "uda": "improved, submitted model"}  # of checkpoints/, seed 0
 TEXTS = [DOCS / "models" / "dann.md", DOCS / "models" / "uda.md", DOCS.parent / "README.md"]
 
 
@@ -189,10 +190,18 @@ def header(first: str) -> str:
 
 def accuracy_table() -> str:
     lines = [header("target test, %")]
+    lines += [line(name, submitted(method)) for method, name in SUBMITTED.items()]
     for mode, statistics, name in ROWS:
         lines.append(line(name, [cell(list(accuracies(mode, statistics, s, t).values())) for s, t in PAIRS]))
     lines.append(line("courses' baseline for DANN", [str(BASELINES[pair]) for pair in PAIRS]))
     return "\n".join(lines)
+
+
+def submitted(method: str) -> list[str]:
+    """The ledger's accuracy of checkpoints/<method>_<pair>.pth, which is what the wrappers load, for each pair."""
+    reads = read_ledger()
+    found = [reads.get((digest_of(CHECKPOINTS / f"{method}_{s}_{t}.pth"), t, "target")) for s, t in PAIRS]
+    return [f"{100 * float(read['accuracy']):.1f}" if read else "–" for read in found]
 
 
 def signed(differences: list[float]) -> str:
@@ -235,7 +244,8 @@ def ablation_table(
 
 
 NAMES = {  # else a study is called as its folder
-    "ablation_uda_without_domain_norm": "student's batches mixed (the teacher's are not)"
+    "ablation_dann_full_strength_from_the_start": "strength 0.1 from the first step (no ramp)",
+    "ablation_uda_without_domain_norm": "student's batches mixed (the teacher's are not)",
 }
 
 
@@ -267,14 +277,14 @@ def rank_correlation(rows: list[dict[str, str]], name: str) -> float:
 def rule_table() -> str:
     """How well scores without labels order what could have been chosen: steps of a run, variants of the recipe."""
     lines = [header("Spearman's correlation with test accuracy")]
-    for name in SEEN:
+    for name in (*SEEN, "step"):
         cells = []
         for source, target in PAIRS:
             rows = [r for r in read_snapshots() if (r["source"], r["target"]) == (source, target)]
             seeds = sorted({r["seed"] for r in rows})
             found = [rank_correlation([r for r in rows if r["seed"] == seed], name) for seed in seeds]
             cells.append(f"{np.mean(found):.2f} (n = {len(found)})" if found else "–")
-        lines.append(line(f"{name}, over the snapshots of a run, mean over n runs", cells))
+        lines.append(line(f"{name.replace('step', 'the step number alone')}, over a run's snapshots, n runs", cells))
     for name in ("agreement", "balance", "reverse_accuracy"):
         cells = []
         for pair in PAIRS:
@@ -293,6 +303,20 @@ def rule_table() -> str:
         truth = accuracies("uda", "target", source, target)
         gaps.append(signed([agreed[seed] - truth[seed] for seed in sorted(truth)]))
     return "\n".join([*lines, line("agreement minus test accuracy of the kept models, points", gaps)])
+
+
+def distance_table() -> str:
+    """Proxy A-distances of the published models' features: experiments/domain_distance.py."""
+    with DISTANCES.open(newline="", encoding="utf-8") as file:
+        rows = {(row["method"], row["source"], row["target"]): row for row in csv.DictReader(file)}
+    lines = [header("proxy A-distance of the submitted models")]
+    for method, name in (("dann", "DANN"), ("uda", "improved")):
+        found = [rows.get((method, *pair)) for pair in PAIRS]
+        cells = [
+            f"{float(row['a_distance']):.2f} ± {float(row['a_distance_std']):.2f}" if row else "–" for row in found
+        ]
+        lines.append(line(name, cells))
+    return "\n".join(lines)
 
 
 def draw_rule() -> None:
@@ -357,6 +381,7 @@ def tables() -> dict[str, str]:
         "dann ablation": ablation_table(dann | source, ("study_dann", "the recipe"), "ablation_dann_"),
         "uda gains": gain_table("uda", "dann", "improved", "DANN"),
         "uda rule": rule_table(),
+        "domain distance": distance_table(),
         "uda ablation": ablation_table(uda, ("ablation_uda_everything", "everything"), "ablation_uda_", "agreement"),
     }
 

@@ -2,6 +2,8 @@
 
     bash hw2_p2.sh runs/acgan_digits
     python report/digit_scores.py runs/acgan_digits --purpose "table: ACGAN"
+    python report/digit_scores.py --draws 8                # eight times 1,000 digits, latents of seeds 0 to 7
+    python report/digit_scores.py --draws 1 --each 807     # how the distance depends on the number of images
 
 Recognised: percent by the course's classifier; beside it that of the test digits, as many of each kind. Fréchet: in
 that classifier's 64 features, between the folder and those test digits; beside it that of real training digits, as many
@@ -27,6 +29,8 @@ try:
     from dlcv.digit_classifier import DigitClassifier
     from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float
+    from dlcv.models.acgan import ACGANGenerator
+    from dlcv.sampling import sample_digits
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -38,6 +42,8 @@ COLUMNS = (
     "frechet", "frechet_real", "frechet_ratio", "spread", "least_spread", "purpose",
 )  # fmt: skip
 DRAWS = 10  # of real training digits
+DRAWN = "draws of latents"  # purpose of the lines of --draws
+SHOWN = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}  # and digits
 
 
 def balanced(labels: np.ndarray, each: int, seed: int) -> np.ndarray:
@@ -59,78 +65,135 @@ def features(model: DigitClassifier, images: torch.Tensor) -> tuple[np.ndarray, 
 
 
 def score_table(scores: Path) -> str:
-    """Markdown, one row for each purpose "table: …", its newest line."""
+    """Markdown: the folder that hw2_p2.sh writes, the draws of latents of the same weights, real test digits."""
     with scores.open(newline="", encoding="utf-8") as file:
-        lines = [line for line in csv.DictReader(file) if line["purpose"].startswith("table: ")]
+        lines = list(csv.DictReader(file))
     rows = [
-        "| 1,000 digits | recognised, % | least of a digit, % | Fréchet distance, times that of real digits "
+        "| generated digits | recognised, % | least of a digit, % | Fréchet distance, times that of real digits "
         "| spread | least of a digit |",
         "|" + "---|" * 6,
     ]
-    for purpose, line in {line["purpose"]: line for line in lines}.items():
-        numbers = [f"{float(line[name]):.1f}" for name in ("recognised", "least_recognised")]
-        numbers += [f"{float(line[name]):.2f}" for name in ("frechet_ratio", "spread", "least_spread")]
-        rows.append(f"| {purpose.removeprefix('table: ')} | {' | '.join(numbers)} |")
-    if lines and lines[-1]["recognised_test"]:
-        real = f"{float(lines[-1]['recognised_test']):.1f}"
-        rows.append(f"| {int(lines[-1]['n_test']):,} real test digits | {real} | | | | |")
+    tables = [line for line in lines if line["purpose"].startswith("table: ")]
+    for purpose, line in {line["purpose"]: line for line in tables}.items():
+        rows.append(score_row(f"{purpose.removeprefix('table: ')}: what bash hw2_p2.sh writes (1,000, n = 1)", [line]))
+    draws = {line["what"]: line for line in lines if line["purpose"] == DRAWN}
+    weights = max((line["date"], line["what"].split(",")[0]) for line in draws.values())[1] if draws else ""
+    own = [line for what, line in draws.items() if what.startswith(weights)]  # not those of earlier weights
+    for n in sorted({int(line["n"]) for line in own}):
+        mine = [line for line in own if int(line["n"]) == n]
+        rows.append(score_row(f"the same weights, {n:,} digits, other latents (n = {len(mine)})", mine))
+    if tables and tables[-1]["recognised_test"]:
+        real = f"{float(tables[-1]['recognised_test']):.1f}"
+        rows.append(f"| {int(tables[-1]['n_test']):,} real test digits | {real} | | | | |")
     return "\n".join(rows)
+
+
+def score_row(title: str, lines: list[dict[str, str]]) -> str:
+    """Each score, or mean ± standard deviation of several lines' scores."""
+    cells = []
+    for name, digits in SHOWN.items():
+        values = np.array([float(line[name]) for line in lines])
+        spread = f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
+        cells.append(f"{values.mean():.{digits}f}{spread}")
+    return f"| {title} | {' | '.join(cells)} |"
+
+
+class Digits:
+    """MNIST-M's test digits, and draws of as many training digits as a set of generated ones holds."""
+
+    def __init__(self, data: Path | None, each: int) -> None:
+        """`each`: generated images of every digit. Raises UserError where there are fewer real ones."""
+        self.model = load_model(DigitClassifier, CHECKPOINTS / "digit_classifier.pth")
+        test_images, test_labels = self.read(data, "test")
+        train_images, train_labels = self.read(data, "train")
+        if (most := np.bincount(train_labels, minlength=10).min()) < each:
+            raise cli.UserError(f"{each} generated images of a digit, but only {most} training digits of one")
+        chosen = balanced(test_labels, int(np.bincount(test_labels, minlength=10).min()), 0)
+        self.features, predicted = features(self.model, test_images[chosen])
+        self.recognised, self.count = 100 * (predicted == test_labels[chosen]).mean(), len(chosen)
+        draws = [train_images[balanced(train_labels, each, seed)] for seed in range(DRAWS)]
+        self.frechet = np.mean([metrics.frechet_distance(features(self.model, x)[0], self.features) for x in draws])
+        parts = [slice(digit * each, (digit + 1) * each) for digit in range(10)]
+        self.spreads = [float(np.mean([pixel_spread(draw[part]) for draw in draws])) for part in parts]
+
+    @staticmethod
+    def read(data: Path | None, split: str) -> tuple[torch.Tensor, np.ndarray]:
+        names, images = read_folder(split_folder(data, "mnistm", split))
+        return images, read_labels(data, "mnistm", split, names).numpy()
+
+    def score(self, images: torch.Tensor, digits: np.ndarray) -> tuple[dict[str, float], list[float], list[float]]:
+        """The ledger's columns for uint8 (N, 3, 28, 28); of each digit percent recognised, and spread."""
+        found, predicted = features(self.model, images)
+        distance = metrics.frechet_distance(found, self.features)
+        right = [100 * float((predicted[digits == digit] == digit).mean()) for digit in range(10)]
+        spreads = [pixel_spread(images[digits == digit]) / real for digit, real in enumerate(self.spreads)]
+        values = {"recognised": np.mean(right), "least_recognised": min(right), "recognised_test": self.recognised}
+        values |= {"frechet": distance, "frechet_real": self.frechet, "frechet_ratio": distance / self.frechet}
+        values |= {"spread": np.mean(spreads), "least_spread": min(spreads)}
+        return values, right, spreads
+
+
+def record(scores: Path, real: Digits, images: torch.Tensor, digits: np.ndarray, what: str, purpose: str) -> None:
+    """Scores one set of generated digits, appends the line and prints it."""
+    values, right, spreads = real.score(images, digits)
+    append_to_ledger(
+        scores, COLUMNS, what=what, sha256=hashlib.sha256(images.numpy().tobytes()).hexdigest()[:12], n=len(images),
+        n_test=real.count, purpose=purpose, **{name: f"{value:.4f}" for name, value in values.items()},
+    )  # fmt: skip
+    print(what)
+    print("digit      " + "".join(f"{digit:>7}" for digit in range(10)) + "    all")
+    print("recognised " + "".join(f"{x:7.1f}" for x in [*right, np.mean(right)]))
+    print("spread     " + "".join(f"{x:7.2f}" for x in [*spreads, np.mean(spreads)]))
+    distance, of_real = values["frechet"], values["frechet_real"]
+    print(f"Fréchet distance {distance:.3f}, of real training digits {of_real:.3f}: {distance / of_real:.2f} times")
 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--purpose", required=True, help="why the test digits are looked at; goes into the ledger")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", metavar="DIR", help="generated digits, as hw2_p2.sh writes them"
+    )
+    parser.add_argument("--purpose", help="why the test digits are looked at, with DIR; goes into the ledger")
+    parser.add_argument(
+        "--draws", type=int, help="instead of DIR: so many sets from --checkpoint, latents of seeds 0, 1, …"
+    )
+    parser.add_argument("--each", type=int, default=100, help="with --draws: images of every digit in a set (100)")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "acgan.pth", help="with --draws: the weights")
     parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
-    parser.add_argument("--scores", type=Path, default=SCORES)
+    parser.add_argument("--scores", type=Path, default=SCORES, help="the ledger")
     args = parser.parse_args()
+    if (args.folder is None) == (args.draws is None):
+        raise cli.UsageError("give either DIR or --draws N")
+    if args.folder is not None and not args.purpose:
+        raise cli.UsageError("DIR needs --purpose: why the test digits are looked at")
+    if args.draws is not None and min(args.draws, args.each - 1) < 1:
+        raise cli.UsageError("--draws must be at least 1 and --each at least 2")
     check_ledger(args.scores, COLUMNS)
     repro.exact_float32()
-    model = load_model(DigitClassifier, CHECKPOINTS / "digit_classifier.pth")
-    names = list_images(args.folder)
-    if strange := [name for name in names if name[0] not in "0123456789"]:
-        raise cli.UserError(f"{args.folder / strange[0]}: the name must begin with the digit, as in 3_057.png")
-    images = read_images(args.folder, names)
-    digits = np.array([int(name[0]) for name in names])
-    each = len(names) // 10
-    if each < 2 or (np.bincount(digits, minlength=10) != each).any():
-        raise cli.UserError(f"{args.folder}: expected the same number of every digit, at least 2, as hw2_p2.sh writes")
-
-    def read(split: str) -> tuple[torch.Tensor, np.ndarray]:
-        folder = split_folder(args.data, "mnistm", split)
-        found, pictures = read_folder(folder)
-        return pictures, read_labels(args.data, "mnistm", split, found).numpy()
-
-    test_images, test_labels = read("test")
-    train_images, train_labels = read("train")
-    if (most := np.bincount(train_labels, minlength=10).min()) < each:
-        raise cli.UserError(f"{args.folder} holds {each} images of a digit, the training digits only {most} of one")
-    chosen = balanced(test_labels, int(np.bincount(test_labels, minlength=10).min()), 0)
-    reference, told = features(model, test_images[chosen])
-    found, predicted = features(model, images)
-    draws = [train_images[balanced(train_labels, each, seed)] for seed in range(DRAWS)]
-    distance = metrics.frechet_distance(found, reference)
-    real = np.mean([metrics.frechet_distance(features(model, draw)[0], reference) for draw in draws])
-    spreads = []
-    for digit in range(10):
-        own = pixel_spread(images[digits == digit])
-        spreads.append(own / np.mean([pixel_spread(draw[digit * each : (digit + 1) * each]) for draw in draws]))
-    right = [100 * float((predicted[digits == digit] == digit).mean()) for digit in range(10)]
-    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()[:12]
-    values = {"recognised": np.mean(right), "least_recognised": min(right)}
-    values |= {"recognised_test": 100 * (told == test_labels[chosen]).mean()}
-    values |= {"frechet": distance, "frechet_real": real, "frechet_ratio": distance / real}
-    values |= {"spread": np.mean(spreads), "least_spread": min(spreads)}
-    append_to_ledger(
-        args.scores, COLUMNS, what=args.folder.name, sha256=digest, n=len(names), n_test=len(chosen),
-        purpose=args.purpose, **{name: f"{value:.4f}" for name, value in values.items()},
-    )  # fmt: skip
+    if args.folder is not None:
+        names = list_images(args.folder)
+        if strange := [name for name in names if name[0] not in "0123456789"]:
+            raise cli.UserError(f"{args.folder / strange[0]}: the name must begin with the digit, as in 3_057.png")
+        images = read_images(args.folder, names)
+        digits = np.array([int(name[0]) for name in names])
+        each = len(names) // 10
+        if each < 2 or (np.bincount(digits, minlength=10) != each).any():
+            raise cli.UserError(
+                f"{args.folder}: expected the same number of every digit, at least 2, as hw2_p2.sh writes"
+            )
+        record(args.scores, Digits(args.data, each), images, digits, args.folder.name, args.purpose)
+    else:
+        model = load_model(ACGANGenerator, args.checkpoint).double()
+        digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()[:12]
+        labels = torch.arange(10).repeat_interleave(args.each)
+        real = Digits(args.data, args.each)
+        for seed in range(args.draws):
+            drawn = sample_digits(model, repro.noise(seed, 10 * args.each, model.config.latent_dim), labels)
+            images = torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous()
+            what = f"{args.checkpoint.name} {digest}, {len(images)} digits, latents of seed {seed}"
+            record(args.scores, real, images, labels.numpy(), what, DRAWN)
     if args.scores == SCORES:
         fill(TEXTS, {"generated digit scores": score_table(SCORES)})
-    print("digit      " + "".join(f"{digit:>7}" for digit in range(10)) + "    all")
-    print("recognised " + "".join(f"{x:7.1f}" for x in [*right, np.mean(right)]))
-    print("spread     " + "".join(f"{x:7.2f}" for x in [*spreads, np.mean(spreads)]))
-    print(f"Fréchet distance {distance:.3f}, of real training digits {real:.3f}: {distance / real:.2f} times")
 
 
 if __name__ == "__main__":

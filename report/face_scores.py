@@ -24,6 +24,7 @@ try:
     from dlcv.images import to_float, to_uint8
     from dlcv.models.gan import Generator
     from dlcv.models.sagan import SAGANGenerator
+    from dlcv.models.stylegan2 import StyleGAN2Generator
     from dlcv.models.vae import VAE, VAEConfig
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -34,15 +35,15 @@ COLUMNS = (
     "frechet", "kernel", "kernel_std", "precision", "recall", "recon_mse", "purpose",
 )  # fmt: skip
 SEED = 1  # of the generated faces
-Model = VAE | Generator | SAGANGenerator
+Model = VAE | Generator | SAGANGenerator | StyleGAN2Generator
+CLASSES: dict[str, type[Model]] = {cls.__name__: cls for cls in (VAE, SAGANGenerator, StyleGAN2Generator)}
 NEAREST = 3  # neighbours in precision and recall
 
 
 def load(path: Path) -> tuple[Model, int]:
-    """The VAE, GAN or SAGAN in a checkpoint, and its step."""
+    """The VAE, GAN, SAGAN or StyleGAN2 in a checkpoint, and its step."""
     content = read_checkpoint(path)
-    cls: type[Model] = {"VAE": VAE, "SAGANGenerator": SAGANGenerator}.get(content["arch"], Generator)
-    return model_from(cls, content, path), content["provenance"]["step"]
+    return model_from(CLASSES.get(content["arch"], Generator), content, path), content["provenance"]["step"]
 
 
 @torch.inference_mode()

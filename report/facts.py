@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
-from dlcv.submit import reached
+from dlcv.cs7643.recipes import RECIPES, Recipe
+from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +23,10 @@ class Facts:
         """The recipe with which checkpoints/<checkpoint>.pth was trained."""
         return self.provenance(checkpoint)["recipe"]
 
+    def course_recipe(self, name: str) -> dict[str, Any]:
+        """A recipe of CS7643's part 2, by its name in dlcv.cs7643.recipes."""
+        return asdict(Recipe(**RECIPES[name]))  # type: ignore[arg-type]
+
     def provenance(self, checkpoint: str) -> dict[str, Any]:
         return read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["provenance"]
 
@@ -28,6 +34,11 @@ class Facts:
         """Passes over its training images: steps times batch size by their number."""
         told = self.provenance(checkpoint)
         return f"{told['step'] * told['recipe']['batch_size'] / told['data']['training']:.0f}"
+
+    def passes(self, checkpoint: str, part: str) -> str:
+        """Passes over one of its sets of training images ("labelled", "unlabelled"), to one digit after the point."""
+        told = self.provenance(checkpoint)
+        return f"{told['step'] * told['recipe']['batch_size'] / told['data'][part]:.1f}"
 
     def origins(self, *checkpoints: str) -> str:
         """The commits by which these were trained."""
@@ -44,6 +55,15 @@ class Facts:
             r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*|flow\.frequencies)$"
         )
         return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
+
+    def layers(self, checkpoint: str) -> dict[str, list[str]]:
+        """A digit network's output channels of its convolutions, and its linear layers as "inputs → outputs"."""
+        weights = read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["weights"]
+        shapes = [tuple(tensor.shape) for name, tensor in weights.items() if name.endswith("weight")]
+        return {
+            "convolutions": [f"{shape[0]}" for shape in shapes if len(shape) == 4],
+            "linear": [f"{shape[1]:,} → {shape[0]:,}" for shape in shapes if len(shape) == 2],
+        }
 
     def face(self, purpose: str, against: str = "test", **more: str) -> dict[str, str]:
         """The newest line of docs/results/face_scores.csv with this purpose (and `more` columns), numbers rounded."""
@@ -81,13 +101,25 @@ class Facts:
                 return cells[header.index(column)]
         raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
 
-    def table(self, text: str, name: str, columns: list[str] | None = None) -> str:
-        """Such a table in Typst; only the first column and `columns`, where given."""
-        header, *rows = self._table(text, name)
+    def cells(self, text: str, name: str, row: str) -> dict[str, str]:
+        """A whole row of such a table: column → cell."""
+        header = self._table(text, name)[0]
+        return {column: self.cell(text, name, row, column) for column in header[1:]}
+
+    def table(self, text: str, name: str, columns: list[str] | None = None, rows: dict[str, str] | None = None) -> str:
+        """Such a table in Typst. `columns`: those beside the first. `rows`: those, as name → name to print."""
+        header, *every = self._table(text, name)
+        if rows is None:
+            lines = every
+        else:
+            named = {line[0]: line for line in every}
+            if missing := rows.keys() - named.keys():
+                raise cli.UserError(f"docs/models/{text}.md, {name}: there is no row {min(missing)}")
+            lines = [[title, *named[row][1:]] for row, title in rows.items()]
         keep = [0, *(i for i, title in enumerate(header) if i and (columns is None or title in columns))]
-        cells = [[row[i] for i in keep] for row in (header, *rows)]
+        cells = [[line[i] for i in keep] for line in (header, *lines)]
         told = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
-        align = ", ".join(["left"] + ["right"] * (len(keep) - 1))
+        align = ", ".join(["left", *("right" if title else "left" for title in cells[0][1:])])  # no title: words
         return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"
 
     def rows(self, text: str, name: str) -> list[list[str]]:
@@ -104,6 +136,14 @@ class Facts:
     def drawn(self, figure: str) -> bool:
         """Whether report/figures/<figure> is there."""
         return (ROOT / "report" / "figures" / figure).is_file()
+
+    def long_tail(self) -> dict[str, str]:
+        """Training images of the long-tailed CIFAR-10: of the largest class, of the smallest, and of all."""
+        counts = [int(row[1].replace(",", "")) for row in self.rows("cs7643", "cs7643 long tail by class")[1:]]
+        return {
+            name: f"{n:,}"
+            for name, n in zip(("largest", "smallest", "images"), (counts[0], counts[-1], sum(counts)), strict=True)
+        }
 
     def weight_ratio(self, beta: float) -> str:
         """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""

@@ -7,10 +7,9 @@ import argparse
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_gan_curves, draw_strips, draw_text, save
+    from plotting import FIGURES, draw_faces, draw_gan_curves, draw_strips, draw_text, plt, save
 
     from dlcv import cli, metrics
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint

@@ -1,6 +1,6 @@
 """Writes the README's table of what our own repository gets, from a grading of it.
 
-python -m dlcv.grade . --data hw3_data --out results/grade
+python -m grader . --data hw3_data --out results/grade
 python report/grade_table.py results/grade/results.json
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("results", type=Path, metavar="results.json")
     args = parser.parse_args()
     if not args.results.is_file():
-        raise cli.UserError(f"{args.results} is not there: python -m dlcv.grade writes it")
+        raise cli.UserError(f"{args.results} is not there: python -m grader writes it")
     fill([README], {"grades": table(json.loads(args.results.read_text(encoding="utf-8")))})
 
 

@@ -1,14 +1,20 @@
-"""What the report's figures share: where they lie, how they are written, text and rows of faces as pictures."""
+"""What the report's figures share: where they lie, how they are written, text and rows of faces as pictures.
+
+Scripts take matplotlib's names from here, for they write files: a notebook's MPLBACKEND, which commands that it starts
+inherit, would end the import where that notebook's packages are missing.
+"""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
+os.environ["MPLBACKEND"] = "Agg"
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import to_hex as to_hex
+from matplotlib.offsetbox import AnnotationBbox as AnnotationBbox
+from matplotlib.offsetbox import OffsetImage as OffsetImage
 from matplotlib.ticker import MaxNLocator
 
 from dlcv import cli
@@ -84,7 +90,7 @@ def draw_strips(rows: Sequence[np.ndarray], path: Path) -> None:
     save_image(path.with_name(f"{path.stem}_strips.png"), make_grid(np.concatenate(rows), len(rows[0]), padding=0))
 
 
-def draw_gan_curves(log: Path, path: Path, last: int | None = None) -> None:
+def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = "hinge loss") -> None:
     """Losses and the discriminator's accuracies of a GAN's log.jsonl up to step `last`, and their moving averages."""
     lines = [line for line in read_log(log) if "loss_d" in line and (last is None or line["step"] <= last)]
     steps = [line["step"] for line in lines]
@@ -100,7 +106,7 @@ def draw_gan_curves(log: Path, path: Path, last: int | None = None) -> None:
         window = max(1, len(values) // 50)
         smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
         axes.plot(steps[window - 1 :], smooth, color=colour, label=label)
-    left.set(xlabel="step", ylabel="hinge loss")
+    left.set(xlabel="step", ylabel=loss)
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(5))

@@ -6,10 +6,9 @@ python report/sagan_figures.py        # from checkpoints/sagan.pth and runs/saga
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import torch
     import torch.nn.functional as F
-    from plotting import draw_gan_curves, draw_text, gan_arguments, save
+    from plotting import draw_gan_curves, draw_text, gan_arguments, plt, save
 
     from dlcv import cli
     from dlcv.checkpoint import load_model, read_checkpoint

@@ -10,10 +10,9 @@ import argparse
 from pathlib import Path
 
 try:
-    import matplotlib.pyplot as plt
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_strips, draw_text, save
+    from plotting import FIGURES, draw_faces, draw_strips, draw_text, plt, save
     from sklearn.linear_model import LinearRegression
     from sklearn.manifold import TSNE
     from sklearn.metrics import roc_auc_score

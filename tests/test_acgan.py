@@ -81,7 +81,9 @@ def test_a_folder_of_digits(tmp_path: Path) -> None:
 
 
 def test_bad_use_is_told(digits: Path, tmp_path: Path) -> None:
-    assert_one_line(call("python3", SAMPLE, "a", "b"), 2, "expected 1 argument, got 2; usage: sample_acgan.py DIR")
+    assert_one_line(
+        call("python3", SAMPLE, "a", "b"), 2, "expected 1 argument, got 2; usage: python inference/sample_acgan.py DIR"
+    )
     missing = call("python3", SAMPLE, "--checkpoint", tmp_path / "none.pth", tmp_path / "out")
     assert_one_line(missing, 1, "cannot read the checkpoint")
     assert_one_line(call("python3", *flags(digits, tmp_path / "o", "--class-weight", -1)), 2, "--class-weight -1.0")

@@ -30,6 +30,14 @@ def test_pages_are_up_to_date_and_whole(name: str, monkeypatch: pytest.MonkeyPat
         assert (REPO / "docs" / "assignments" / link).exists(), link
 
 
+def test_the_table_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    """python -m grader.submit refuses what it says is not built."""
+    table = (REPO / "report" / "assignments.csv").read_text(encoding="utf-8")
+    assert table == load_report_script("assignments", monkeypatch).table(), (
+        "python report/assignments.py writes it anew"
+    )
+
+
 def test_points_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = load_report_script("assignments", monkeypatch).ASSIGNMENTS["dlcv2020"].rows
     each = {n: sum(eval(row.points) for row in rows if row.problem.startswith(f"{n}-")) for n in (1, 2, 3, 4)}
@@ -42,3 +50,9 @@ def test_what_is_not_there_is_not_claimed(monkeypatch: pytest.MonkeyPatch, tmp_p
     script = load_report_script("assignments", monkeypatch)
     page = script.page(script.ASSIGNMENTS["dlcv2020"], tmp_path)
     assert page.count("**not built yet**") == 20 and "](" not in page
+    row = next(row for row in script.ASSIGNMENTS["eee7331"].rows if row.problem == "2, 2.")
+    for name in row.code:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    page = script.page(script.ASSIGNMENTS["eee7331"], tmp_path)
+    assert page.count("**built, not measured yet**: no docs/results/inversion.csv") == 4

@@ -22,16 +22,27 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
-    text = "<!-- autoencoder sizes: x -->\n<!-- end -->\n<!-- autoencoder runs: x -->\nold\n<!-- end -->\n"
+    names = ("autoencoder sizes", "autoencoder submitted", "autoencoder runs")
+    text = "".join(f"<!-- {name}: x -->\nold\n<!-- end -->\n" for name in names)
     (tmp_path / "docs" / "models" / "autoencoder.md").write_text(text)
     return module
 
 
 def test_sizes(script: ModuleType) -> None:
     lines = script.size_table(Autoencoder(AutoencoderConfig())).splitlines()
-    counts = [line.split("|")[3].strip() for line in lines[3:]]
-    expected = ["640", "18,464", "4,624", "290", "297", "392", "304", "4,640", "18,496", "577", "48,724"]
+    counts = [line.split("|")[5].strip() for line in lines[3:]]
+    expected = ["640", "18,464", "4,624", "290", "0", "297", "392", "0", "304", "4,640", "18,496", "577", "48,724"]
     assert counts == expected and "64 x 14 x 14" in lines[3]
+    assert "⌊(28 + 2 · 1 − 3) / 2⌋ + 1 = 14 | (9 · 1 + 1) · 64 = 640" in lines[3]
+    assert "| 2 · 7 · 7 = 98 |" in lines[7] and "(98 + 1) · 3 = 297" in lines[8]
+    assert "(7 − 1) · 1 − 2 · 1 + 3 + 0 = 7 | (9 · 2 + 1) · 16 = 304" in lines[11]
+    assert "(7 − 1) · 2 − 2 · 1 + 3 + 1 = 14" in lines[13]
+    for line in lines[3:]:  # the sums are what they say
+        for part in line.split("|")[3:5]:
+            left, _, right = part.replace("⌊", "").replace("⌋", "").partition("=")
+            if right:
+                value = eval(left.replace("·", "*").replace("−", "-").replace("/", "//"))  # of our own digits
+                assert value == int(right.replace(",", ""))
 
 
 def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +74,10 @@ def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, m
     x = torch.from_numpy(changed["test_images"][:, None]).float() / 255
     with torch.no_grad():
         error = float((model(x) - x).square().mean())
+    with torch.no_grad():
+        model = script.load_model(Autoencoder, tmp_path / "runs" / "autoencoder_seed0" / "model.pth")
+        x = torch.from_numpy(changed["train_images"][:, None]).float() / 255
+        assert f"| model.pth | 4 | {float((model(x) - x).square().mean()):.5f} |" in table
     assert "| 1 | 2 |" in table and f"{error:.5f}" in table and "mean (n = 2)" in table and "old" not in table
     for seed in (0, 1):  # what was measured stays when the runs are gone
         (tmp_path / "runs" / f"autoencoder_seed{seed}").rename(tmp_path / f"seed{seed}")

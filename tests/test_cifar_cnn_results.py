@@ -20,7 +20,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
-    names = ("part a layers", "part b layers", "cifar cnn setup", "cifar cnn results")
+    names = ("part a layers", "part b layers", "cifar cnn setup", "cifar cnn results", "cifar cnn cost")
     (tmp_path / "docs" / "models" / "cifar_cnn.md").write_text(
         "".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names)
     )
@@ -36,6 +36,15 @@ def test_layers_by_hand(script: ModuleType) -> None:
     # Depth-wise: 32 * 9 + 32 and 64 * 9 + 64; point-wise: 32 * 64 + 64 and 64 * 128 + 128.
     separable = ["2,432", "0", "320", "2,112", "0", "640", "8,320", "0", "576,500", "5,010", "595,334"]
     assert counts(True) == separable
+    # 30² · 32 · 75 + 15² · 64 · 288 + 7² · 128 · 576 + 1,152 · 500 + 5,000; separable: 15² · (32 · 9 + 2,048), …
+    cost = {
+        line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:6]]
+        for line in script.cost_table().splitlines()
+    }
+    assert cost["multiply-adds in all"] == ["10.50 M", "3.70 M", "2.8", "-65 %"]
+    assert cost["multiply-adds of stage 2"][:2] == ["4.15 M", "0.53 M"]
+    assert cost["weights of stages 2 and 3"] == ["92,352", "11,392", "8.1", "-88 %"]
+    assert cost["neurons (memory) in all"] == ["61,470", "71,806", "0.9", "+17 %"]
     table = script.layer_table(CifarCNN(CifarCNNConfig()).eval())
     assert "| Conv 1-1 + ReLU | 32 / 5 x 5 / 1 / 1 | 30 x 30 x 32 | 2,432 | 28,800 |" in table
 
@@ -79,10 +88,16 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
     text = (tmp_path / "docs" / "models" / "cifar_cnn.md").read_text()
     last = [line for line in lines if "plain" in line["checkpoint"] and "002" in line["checkpoint"]]
     train, test = (next(row["accuracy"] for row in last if row["split"] == split) for split in ("train", "test"))
-    assert f"| 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |" in text
+    assert (
+        f"10,000 training images | 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |"
+        in text
+    )
     assert "2; the last one is kept" in text and "PyTorch 2." in text
     with (tmp_path / "docs" / "results" / "cifar_cnn_runs.csv").open(newline="") as file:
         assert [row["run"] for row in csv.DictReader(file)] == ["cifar_cnn_plain_seed0", "cifar_cnn_separable_seed0"]
+    monkeypatch.setattr("sys.argv", ["cifar_cnn_results.py", "--runs", str(tmp_path / "gone")])
+    script.main()  # without the runs: what the csv has
+    assert f"| {100 * float(test):.1f} (n = 1) |" in (tmp_path / "docs" / "models" / "cifar_cnn.md").read_text()
     for kind in ("plain", "separable"):
         with Image.open(tmp_path / "figures" / f"cifar_cnn_{kind}.png") as image:
             assert np.asarray(image.convert("L")).std() > 1

@@ -1,18 +1,22 @@
 """report/digit_scores.py, and report/acgan_figures.py and sagan_figures.py, on tiny data."""
 
 import csv
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, SAMPLES, assert_one_line, call
+from conftest import REPO, SAMPLES, assert_one_line, call, load_report_script
 from PIL import Image
 
-from dlcv.checkpoint import load_model
+from dlcv import repro
+from dlcv.checkpoint import load_model, save_checkpoint
 from dlcv.digit_classifier import DigitClassifier
 from dlcv.images import to_float
 from dlcv.metrics import frechet_distance
+from dlcv.models.acgan import ACGANGenerator, ACGANGeneratorConfig
+from dlcv.sampling import sample_digits
 
 SCRIPT = REPO / "report" / "digit_scores.py"
 
@@ -84,6 +88,28 @@ def test_scores_by_hand(mnistm: Path, generated: Path, tmp_path: Path) -> None:
     assert float(row["least_spread"]) == pytest.approx(min(spreads), abs=1e-3)
 
 
+def test_draws_of_latents(mnistm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every seed's pictures are a line, and the table gives their mean and standard deviation, for the last weights."""
+    script = load_report_script("digit_scores", monkeypatch)
+    scores = tmp_path / "scores.csv"
+    for width in (2, 3):
+        torch.manual_seed(width)
+        generator = ACGANGenerator(ACGANGeneratorConfig(latent_dim=3, width=width)).eval()
+        save_checkpoint(tmp_path / "acgan.pth", generator, {})
+        flags = ["--draws", "3", "--each", "2", "--checkpoint", str(tmp_path / "acgan.pth"), "--data", str(mnistm)]
+        monkeypatch.setattr("sys.argv", ["digit_scores.py", *flags, "--scores", str(scores)])
+        script.main()
+    lines = list(csv.DictReader(scores.open()))
+    assert len(lines) == 6 and len({line["sha256"] for line in lines}) == 6
+    z, labels = repro.noise(1, 20, 3), torch.arange(10).repeat_interleave(2)
+    pixels = sample_digits(generator.double(), z, labels).transpose(0, 3, 1, 2)
+    assert lines[4]["sha256"] == hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:12]
+    (row,) = [line for line in script.score_table(scores).splitlines() if "other latents" in line]
+    ratios = np.array([float(line["frechet_ratio"]) for line in lines[3:]])
+    assert "20 digits" in row and "(n = 3)" in row
+    assert f"| {ratios.mean():.2f} ± {ratios.std(ddof=1):.2f} |" in row
+
+
 def test_bad_folders_are_told(mnistm: Path, generated: Path, tmp_path: Path) -> None:
     def score() -> list[object]:
         return [SCRIPT, generated, "--data", mnistm, "--purpose", "a test", "--scores", tmp_path / "scores.csv"]
@@ -93,6 +119,7 @@ def test_bad_folders_are_told(mnistm: Path, generated: Path, tmp_path: Path) -> 
     (generated / "5_003.png").rename(generated / "four.png")
     assert_one_line(call("python3", *score()), 1, "four.png: the name must begin with the digit")
     assert_one_line(call("python3", SCRIPT, generated), 2, "--purpose")
+    assert_one_line(call("python3", SCRIPT), 2, "either DIR or --draws N")
     assert not (tmp_path / "scores.csv").exists()
 
 

@@ -1,17 +1,22 @@
 """dlcv.data.digits and dlcv.data.check on files of every kind."""
 
+import csv
+import io
 import os
+import re
 import shutil
 import struct
 import tracemalloc
+import unicodedata
+import warnings
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES, assert_one_line, call
-from PIL import Image
+from conftest import SAMPLES, assert_one_line, run_script
+from PIL import Image, ImageDraw
 
 from dlcv.cli import UserError
 from dlcv.data import folders as module
@@ -76,6 +81,166 @@ def test_transparent_pixels_keep_their_colour(tmp_path: Path) -> None:
     pixels = np.dstack([gradient(), gradient(), gradient(), np.full((28, 28), 7, np.uint8)])
     Image.fromarray(pixels).save(tmp_path / "a.png")
     assert np.array_equal(one(tmp_path, "a.png"), pixels[:, :, :3])
+
+
+def digit(ink: object, canvas: object, mode: str = "RGBA") -> Image.Image:
+    """A ring of hard edges, as a stand-in for a digit."""
+    image = Image.new(mode, (28, 28), canvas)
+    ImageDraw.Draw(image).ellipse((6, 4, 20, 24), outline=ink, width=4)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("mode", "ink", "canvas"),
+    [
+        ("RGBA", (0, 0, 0, 255), (0, 0, 0, 0)),
+        ("RGBA", (0, 0, 0, 255), (255, 255, 255, 0)),
+        ("RGBA", (40, 0, 0, 255), (0, 0, 60, 0)),
+        ("RGBA", (0, 0, 0, 255), (90, 200, 20, 0)),
+        ("LA", (0, 255), (0, 0)),
+    ],
+)
+def test_dark_ink_on_a_transparent_canvas_is_laid_on_white(
+    tmp_path: Path, mode: str, ink: object, canvas: object
+) -> None:
+    """What a drawing program writes: the colours below the alpha channel need not show anything."""
+    for name in ("a.png", "b.webp", "c.tiff"):
+        if mode == "RGBA" or name == "a.png":
+            digit(ink, canvas, mode).save(tmp_path / name, **({"lossless": True} if name == "b.webp" else {}))
+            (tmp_path / name).rename(tmp_path / "x.png")
+            found = one(tmp_path, "x.png").astype(int)
+            on_white = np.asarray(digit("black", "white", "RGB")).astype(int)
+            assert np.abs(found - on_white).max() <= 40, name
+
+
+@pytest.mark.parametrize("canvas", [(0, 0, 0, 0), (255, 255, 255, 0), (10, 200, 30, 0)])
+def test_bright_ink_on_a_transparent_canvas_is_laid_on_black(tmp_path: Path, canvas: object) -> None:
+    digit((250, 255, 240, 255), canvas).save(tmp_path / "a.png")
+    on_black = np.asarray(digit((250, 255, 240), "black", "RGB"))
+    assert np.array_equal(one(tmp_path, "a.png"), on_black)
+
+
+def test_a_grey_that_means_transparent(tmp_path: Path) -> None:
+    """PNG's tRNS: one grey level is the canvas, the ink is its neighbour."""
+    digit(0, 1, "L").save(tmp_path / "a.png", transparency=1)
+    assert np.array_equal(one(tmp_path, "a.png"), np.asarray(digit("black", "white", "RGB")))
+
+
+def test_pictures_keep_their_colours_below_any_alpha(tmp_path: Path) -> None:
+    """House numbers with a ramp, with noise, with nothing in the alpha channel: as if it were not there."""
+    rng = np.random.RandomState(0)
+    alphas = [np.tile(np.arange(28) * 9, (28, 1)), rng.randint(0, 256, (28, 28)), np.zeros((28, 28)), np.eye(28) * 255]
+    for name in list_images(SAMPLES)[:20]:
+        pixels = np.asarray(Image.open(SAMPLES / name).convert("RGB"))
+        for alpha in alphas:
+            Image.fromarray(np.dstack([pixels, alpha.astype(np.uint8)])).save(tmp_path / "a.png")
+            visible = np.asarray(Image.fromarray(pixels).convert("L"))[alpha > 0]
+            if not visible.size or np.ptp(visible) >= 64:
+                assert np.array_equal(one(tmp_path, "a.png"), pixels)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "DDS", "PPM", "SGI", "TGA", "PCX", "ICNS"])
+def test_other_formats_are_no_images_whatever_their_name(tmp_path: Path, kind: str) -> None:
+    """Pillow knows them, and hands EPS to Ghostscript."""
+    Image.fromarray(gradient()).convert("RGB").save(tmp_path / "a.png", kind)
+    with pytest.raises(UserError, match=r"a\.png as an image: it is not an image \(PNG, JPEG, BMP, GIF, WEBP, TIFF\)"):
+        one(tmp_path, "a.png")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF"])
+def test_damage_of_every_kind_is_one_error(tmp_path: Path, kind: str) -> None:
+    """Flipped bytes, cut ends: an image or a UserError, nothing else, and no remark of Pillow's."""
+    rng = np.random.RandomState(0)
+    buffer = io.BytesIO()
+    Image.fromarray(gradient()).convert("RGB").save(buffer, kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(60):
+            data = bytearray(buffer.getvalue())
+            for place in rng.randint(0, min(len(data), 400), 4):
+                data[place] = rng.randint(256)
+            (tmp_path / "a.png").write_bytes(data[: rng.randint(len(data)) if rng.rand() < 0.3 else None])
+            try:
+                one(tmp_path, "a.png")
+            except UserError as error:
+                assert "a.png" in str(error)
+
+
+def test_a_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    shutil.copy(SAMPLES / "00017.png", tmp_path / "a.png")
+    os.truncate(tmp_path / "a.png", 5_000_000_000)  # sparse
+    tracemalloc.start()
+    with pytest.raises(UserError, match=r"a\.png has 5,000,000,000 bytes: too large"):
+        one(tmp_path, "a.png")
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+    os.truncate(tmp_path / "a.png", 200_000)  # more than a plain one has, and still an image
+    assert np.array_equal(one(tmp_path, "a.png"), one(SAMPLES, "00017.png"))
+
+
+def test_links_among_the_images(tmp_path: Path) -> None:
+    """Those that lead to a file are images; others are named, for a grader counts a row that is missing."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.png").symlink_to(SAMPLES / "00017.png")
+    assert list_images(folder) == ["a.png"]
+    for target, message in (
+        ("nowhere.png", r"b\.png is a link to nowhere\.png, which cannot be read: No such file"),
+        ("b.png", r"b\.png is a link that leads in a circle"),
+        (str(SAMPLES), r"b\.png is a link to .*, which is not a file"),
+    ):
+        (folder / "b.png").symlink_to(target)
+        with pytest.raises(UserError, match=message):
+            list_images(folder)
+        (folder / "b.png").unlink()
+    os.mkfifo(folder / "b.png")
+    with pytest.raises(UserError, match=r"b\.png is not a regular file"):
+        list_images(folder)
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(UserError, match=r"cannot read .*circle: Too many levels of symbolic links"):
+        list_images(tmp_path / "circle")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text,
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: unicodedata.normalize("NFD", text),
+        lambda text: text.rstrip("\n"),
+        lambda text: re.sub(r"^([^,\"\n]*),", r'"\1",', text, flags=re.MULTILINE),
+    ],
+)
+def test_labels_as_any_program_writes_them(tmp_path: Path, change: object) -> None:
+    """Commas and quotes in names, UTF-8's mark, Windows' line ends, umlauts in two pieces, a last line without end."""
+    names = ["a, b.png", 'say "x".png', "Müller.png", "plain.png"]
+    folder = tmp_path / "digits" / "svhn" / "test"
+    folder.mkdir(parents=True)
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(
+        [["image_name", "label"], *([name, label] for label, name in enumerate(names))]
+    )
+    folder.with_suffix(".csv").write_bytes(change(buffer.getvalue()).encode())
+    assert read_labels(tmp_path, "svhn", "test", names).tolist() == [0, 1, 2, 3]
+    decomposed = [unicodedata.normalize("NFD", name) for name in names]
+    assert read_labels(tmp_path, "svhn", "test", decomposed).tolist() == [0, 1, 2, 3]
+
+
+def test_names_that_are_not_utf8_go_through_a_csv(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_bytes(b"image_name,label\n\xff.png,4\n")
+    assert read_label_csv(tmp_path / "p.csv") == {"\udcff.png": 4}
+
+
+def test_the_cache_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", no_home)
+    assert module.cache_folder() is None
+    names, images = read_folder(SAMPLES)
+    assert len(names) == len(images) == 100
 
 
 def test_palette_with_transparency(tmp_path: Path) -> None:
@@ -199,6 +364,7 @@ def test_labels(digits: Path) -> None:
     ("text", "message"),
     [
         ("", "first line"),
+        ("image_name;label\\na.png;1\\n", "first line must be image_name,label, found image_name;label"),
         ("name,label\na.png,1\n", "first line"),
         ("image_name,label\na.png,1\n\n", "line 3"),
         ("image_name,label\na.png,10\n", "line 2"),
@@ -215,7 +381,7 @@ def test_malformed_csv(tmp_path: Path, text: str, message: str) -> None:
 
 
 def test_check_names_differences_and_faults(digits: Path, tmp_path: Path) -> None:
-    result = call("python3", "-m", "dlcv.data.check", digits, cwd=tmp_path)
+    result = run_script("python3", "-m", "dlcv.data.check", digits, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "usps/train: 40 images, the assignment says 7291" in result.stdout
     assert "everything can be used" in result.stdout
@@ -227,10 +393,11 @@ def test_check_names_differences_and_faults(digits: Path, tmp_path: Path) -> Non
     (folder / "test.csv").write_text("image_name,label\n00000.png,1\n99999.png,2\n")
     Image.new("RGB", (32, 32)).save(folder / "test" / "00001.png")
     shutil.rmtree(bad / "digits" / "usps" / "test")
-    result = call("python3", "-m", "dlcv.data.check", bad)
+    result = run_script("python3", "-m", "dlcv.data.check", bad)
     assert result.returncode == 1
     for part in (
-        "FAULT:   mnistm/train: 00003.png cannot be read",
+        "FAULT:   mnistm/train: cannot read",
+        "00003.png as an image: it is not an image (PNG, JPEG, BMP, GIF, WEBP, TIFF)",
         "FAULT:   mnistm/test: 00001.png has no label",
         "FAULT:   mnistm/test: 99999.png stands in test.csv but not in the folder",
         "differs: mnistm/test: 1 images of 32x32",
@@ -240,5 +407,5 @@ def test_check_names_differences_and_faults(digits: Path, tmp_path: Path) -> Non
 
 
 def test_data_that_is_not_there(tmp_path: Path) -> None:
-    result = call("python3", "-m", "dlcv.data.check", cwd=tmp_path)
+    result = run_script("python3", "-m", "dlcv.data.check", cwd=tmp_path)
     assert_one_line(result, 1, "hw3_data/digits", "--data", "get_dataset.sh")

@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -24,11 +25,13 @@ class Server:
         self.folder = folder
         self.requests: list[tuple[str, str | None]] = []
         self.break_off_after: int | None = None
+        self.wait = 0.0  # seconds before each answer
         outer = self
 
         class Handler(SimpleHTTPRequestHandler):
             def do_GET(self) -> None:
                 outer.requests.append((self.path, self.headers.get("Range")))
+                time.sleep(outer.wait)
                 path = outer.folder / self.path.lstrip("/")
                 if not path.is_file():
                     self.send_error(404)
@@ -55,7 +58,7 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture
@@ -180,3 +183,54 @@ def test_default_address_is_the_github_remote(clone: Path) -> None:
             ["bash", clone / "download_models.sh"], capture_output=True, text=True, env=environment, check=False
         )
         assert "https://raw.githubusercontent.com/someone/hw3/HEAD/checkpoints/a.pth\n" in result.stderr
+
+
+def test_a_directory_in_a_models_place(clone: Path, server: Server) -> None:
+    for name in CONTENT:
+        (clone / "checkpoints" / name).unlink()
+    (clone / "checkpoints" / "a.pth").mkdir()
+    result = download(clone, server.url)
+    assert result.returncode == 1
+    assert [line for line in result.stderr.splitlines() if "is a directory; move it away" in line]
+    assert (clone / "checkpoints" / "a.pth").is_dir() and not list((clone / "checkpoints" / "a.pth").iterdir())
+    assert (clone / "checkpoints" / "b.pth").read_bytes() == CONTENT["b.pth"]
+    (clone / "checkpoints" / "a.pth").rmdir()
+    assert download(clone, server.url).returncode == 0 and whole(clone)
+
+
+def test_two_at_once(clone: Path, server: Server) -> None:
+    """The second one waits, and finds that nothing is left to do."""
+    for name in CONTENT:
+        (clone / "checkpoints" / name).unlink()
+    server.wait = 0.2
+    environment = os.environ | {"no_proxy": "127.0.0.1", "http_proxy": "", "MODELS_URL": server.url}
+    processes = [
+        subprocess.Popen(["bash", clone / "download_models.sh"], env=environment, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    assert whole(clone)
+    assert sorted(path for path, _ in server.requests) == ["/a.pth", "/b.pth"]
+
+
+@pytest.mark.parametrize("change", [lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("  ", " *")])
+def test_a_manifest_of_another_system(clone: Path, server: Server, change: object) -> None:
+    manifest = clone / "checkpoints" / "MANIFEST"
+    manifest.write_bytes(change(manifest.read_text()).encode())
+    (clone / "checkpoints" / "b.pth").unlink()
+    assert download(clone, server.url).returncode == 0 and whole(clone)
+
+
+def test_names_in_the_manifest_stay_in_the_folder(clone: Path, server: Server) -> None:
+    manifest = clone / "checkpoints" / "MANIFEST"
+    manifest.write_text(f"{'0' * 64}  ../a.pth\nword\n" + manifest.read_text())
+    result = download(clone, server.url)
+    assert result.returncode == 1 and result.stderr.count("is no line of SHA-256 and file name") == 2
+    assert not server.requests and not (clone / "a.pth").exists()
+
+
+def test_usage(clone: Path) -> None:
+    for word, code, start in (("--help", 0, "usage: bash download_models.sh"), ("-h", 0, "usage"), ("more", 2, "")):
+        result = call("bash", clone / "download_models.sh", word, env={"PATH": "/usr/bin:/bin"})
+        assert result.returncode == code and result.stdout.startswith(start)
+    assert result.stderr.startswith("download_models.sh: no arguments are taken, got 'more'")

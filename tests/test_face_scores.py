@@ -13,7 +13,9 @@ from sklearn.decomposition import PCA
 from dlcv.checkpoint import save_checkpoint
 from dlcv.cli import UsageError, UserError
 from dlcv.evaluate import append_to_ledger
+from dlcv.models import stylegan2
 from dlcv.models.gan import Generator, GeneratorConfig
+from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.models.vae import VAE, VAEConfig
 
 
@@ -76,6 +78,11 @@ def test_the_same_checkpoint_gives_the_same_faces(scores: ModuleType, tmp_path: 
     save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 1})
     a, b = (scores.generate(scores.load(tmp_path / "gan.pth")[0], 5) for _ in range(2))
     assert a.shape == (5, 3, 64, 64) and a.dtype == torch.uint8 and torch.equal(a, b)
+    save_checkpoint(
+        tmp_path / "stylegan2.pth", StyleGAN2Generator(stylegan2.GeneratorConfig((4, 4), 3, 1)), {"step": 2}
+    )
+    model, step = scores.load(tmp_path / "stylegan2.pth")
+    assert step == 2 and scores.generate(model, 3).shape == (3, 3, 8, 8)
 
 
 def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:

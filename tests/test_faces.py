@@ -55,3 +55,13 @@ def test_what_is_held_out_is_held_out() -> None:
         hold_out(1)
     small_training, small = hold_out(36)
     assert len(small) == 4 and len(small_training) == 32
+
+
+def test_faces_of_another_size_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "face128" / "train"
+    folder.mkdir(parents=True)
+    Image.new("RGB", (128, 128), (10, 20, 30)).save(folder / "00000.png")
+    names, images = read_faces(tmp_path, "train", 128)
+    assert names == ["00000.png"] and images.shape == (1, 3, 128, 128) and images[0, :, 5, 5].tolist() == [10, 20, 30]
+    with pytest.raises(UserError, match="holds no folder face/"):
+        read_faces(tmp_path, "train")

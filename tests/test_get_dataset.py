@@ -1,13 +1,17 @@
 """get_dataset.sh from end to end, against small stand-ins of every source served on 127.0.0.1."""
 
 import bz2
+import fcntl
 import gzip
 import hashlib
 import io
 import json
+import os
 import pickle
+import shutil
 import struct
 import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -18,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, run_script
 from PIL import Image
 from scipy.io import savemat
 
-from dlcv.data.get import ATTRIBUTES, blend
+from dlcv.data.build import ATTRIBUTES, blend
 from dlcv.data.sources import official_sources
 
 RNG = np.random.RandomState(0)
@@ -121,7 +125,7 @@ class Site:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture
@@ -136,8 +140,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site.http.shutdown()
 
 
-def get(site: Site, tmp_path: Path, *flags: object) -> subprocess.CompletedProcess[str]:
-    """Runs get_dataset.sh with a table that sends every official source to the site, with the site's checksums."""
+def get(site: Site, tmp_path: Path, *flags: object, shell: bool = False) -> subprocess.CompletedProcess[str]:
+    """What get_dataset.sh runs (or that itself), with a table that sends every official source to the site."""
     table: dict[str, object] = {}
     for name, source in official_sources().items():
         gdown = "drive:" if source.urls[0].startswith("drive:") else ""
@@ -145,10 +149,11 @@ def get(site: Site, tmp_path: Path, *flags: object) -> subprocess.CompletedProce
         table[name] = {"urls": urls, "md5": site.md5.get(name) if source.md5 else None}
     (tmp_path / "sources.json").write_text(json.dumps(table))
     site.requests.clear()
-    return call(
-        "bash", REPO / "get_dataset.sh", "--out", tmp_path / "my data", "--sources", tmp_path / "sources.json", *flags,
-        env={"no_proxy": "127.0.0.1", "http_proxy": "", "HOME": str(tmp_path)},
-    )  # fmt: skip
+    words = ["--out", tmp_path / "my data", "--sources", tmp_path / "sources.json", *flags]
+    environment = {"no_proxy": "127.0.0.1", "http_proxy": "", "HOME": str(tmp_path)}
+    if shell:
+        return call("bash", REPO / "get_dataset.sh", *words, env=environment)
+    return run_script("python3", "-m", "dlcv.data.get", *words, env=environment)
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -156,7 +161,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_course_archive(site: Site, tmp_path: Path) -> None:
-    result = get(site, tmp_path, "--only", "digits", "face")
+    result = get(site, tmp_path, "--only", "digits", "face", shell=True)
     assert result.returncode == 0, result.stderr
     root = tmp_path / "my data" / "hw3_data"
     assert (root / "digits" / "svhn" / "test" / "00000.png").exists() and (
@@ -193,7 +198,7 @@ def test_official_sources(site: Site, tmp_path: Path) -> None:
     fashion, cifar = np.load(out / "fashion_mnist.npz"), np.load(out / "cifar10.npz")
     assert np.array_equal(fashion["train_images"], DIGITS) and np.array_equal(fashion["test_labels"], LABELS[:4])
     assert cifar["train_images"].shape == (8, 32, 32, 3) and cifar["test_labels"].tolist() == [0, 1, 2, 3]
-    check = call("python3", "-m", "dlcv.data.check", out)
+    check = run_script("python3", "-m", "dlcv.data.check", out)
     assert check.returncode == 0, check.stdout
 
     before = files(out)
@@ -259,8 +264,8 @@ def test_pickles_that_ask_for_more_than_arrays_are_refused(site: Site, tmp_path:
 def test_wrong_checksum_is_refused(site: Site, tmp_path: Path) -> None:
     table = {"usps.bz2": {"urls": [f"{site.url}/usps.bz2"], "md5": "0" * 32}}
     (tmp_path / "bad.json").write_text(json.dumps(table))
-    result = call(
-        "bash", REPO / "get_dataset.sh", "--official", "--only", "digits", "--out", tmp_path / "d",
+    result = run_script(
+        "python3", "-m", "dlcv.data.get", "--official", "--only", "digits", "--out", tmp_path / "d",
         "--sources", tmp_path / "bad.json", env={"no_proxy": "127.0.0.1"},
     )  # fmt: skip
     assert result.returncode == 1 and "usps.bz2" in result.stderr and "damaged or something else" in result.stderr
@@ -268,10 +273,117 @@ def test_wrong_checksum_is_refused(site: Site, tmp_path: Path) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    script = REPO / "get_dataset.sh"
-    assert_one_line(call("bash", script, "--only", "everything"), 2, "get_dataset.sh:", "invalid choice")
+    script = ("python3", "-m", "dlcv.data.get")
+    assert_one_line(run_script(*script, "--only", "everything"), 2, "get_dataset.sh:", "invalid choice")
     (tmp_path / "s.json").write_text("[1]")
-    assert_one_line(call("bash", script, "--sources", tmp_path / "s.json"), 1, "no table of sources")
+    assert_one_line(run_script(*script, "--sources", tmp_path / "s.json"), 1, "no table of sources")
+
+
+def test_usage_without_the_packages(tmp_path: Path) -> None:
+    """From a clone whose path holds a colon, by a Python that has none of the packages, and nothing is written."""
+    clone = tmp_path / "a:b"
+    for folder in ("src/dlcv/data", "src/dlcv"):
+        (clone / folder).mkdir(parents=True, exist_ok=True)
+        for file in (REPO / folder).glob("*.py"):
+            shutil.copy(file, clone / folder)
+    shutil.copy(REPO / "get_dataset.sh", clone)
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    (bare / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} -I -S -B "$@"\n')
+    (bare / "python3").chmod(0o755)
+    environment = os.environ | {"PATH": f"{bare}:/usr/bin:/bin"}
+    for words, code in ((["--help"], 0), (["-h"], 0), ([], 1)):
+        command = ["bash", clone / "get_dataset.sh", *words]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=bare)
+        assert result.returncode == code, result.stderr
+        if code:
+            assert_one_line(result, 1, "get_dataset.sh: No module named", "make setup")
+        else:
+            for part in ("usage: get_dataset.sh", "340 MB", "save it in", "--list"):
+                assert part in result.stdout
+    assert [path.name for path in bare.iterdir()] == ["python3"]
+
+
+def test_the_names_of_files_fetched_by_hand(site: Site, tmp_path: Path) -> None:
+    lines = get(site, tmp_path, "--list").stdout.splitlines()
+    assert not site.requests and not (tmp_path / "my data").exists()
+    assert [line for line in lines if line.startswith("hw3_data.zip ") and f"{site.url}/hw3_data.zip" in line]
+    folder = tmp_path / "my data" / "downloads"
+    folder.mkdir(parents=True)
+    shutil.copy(site.folder / "hw3_data.zip", folder)
+    assert "(is here)" in get(site, tmp_path, "--list").stdout
+    assert get(site, tmp_path, "--only", "digits").returncode == 0 and not site.requests
+
+
+def test_two_at_once(site: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "my data" / "downloads"
+    folder.mkdir(parents=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert_one_line(get(site, tmp_path, "--only", "digits"), 1, "another get_dataset.sh is at work")
+    assert not site.requests
+
+
+def with_method(archive: bytes, field: int, value: int) -> bytes:
+    """The zip with another value in a two-byte field (place in the central directory) of every entry."""
+    changed = bytearray(archive)
+    with zipfile.ZipFile(io.BytesIO(archive)) as content:
+        place = content.start_dir
+        for entry in content.infolist():
+            struct.pack_into("<H", changed, entry.header_offset + field - 2, value)
+            struct.pack_into("<H", changed, place + field, value)
+            place += 46 + sum(struct.unpack_from("<HHH", changed, place + 28))
+    return bytes(changed)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"), [(10, 9, "compressed in a way"), (10, 12, "damaged"), (8, 1, "encrypted")]
+)
+def test_archives_that_cannot_be_read_are_no_archives(
+    site: Site, tmp_path: Path, field: int, value: int, message: str
+) -> None:
+    """Deflate64, BZIP2's mark on other bytes, encryption: a remark, and the next source is tried."""
+    good = (site.folder / "hw3_data.zip").read_bytes()
+    (site.folder / "hw3_data.zip").write_bytes(with_method(good, field, value))
+    (site.folder / "hw2_data.zip").write_bytes(good)
+    result = get(site, tmp_path, "--only", "digits")
+    assert result.returncode == 0, result.stderr
+    assert message in result.stdout and (tmp_path / "my data" / "hw3_data" / "digits" / "svhn" / "test.csv").exists()
+
+
+def test_archives_stay_in_their_folder(site: Site, tmp_path: Path) -> None:
+    """Names that lead out, absolute names, backslashes of Windows, links."""
+    with zipfile.ZipFile(site.folder / "hw3_data.zip") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            entry = zipfile.ZipInfo("x")
+            entry.filename = name.replace("/", "\\")
+            archive.writestr(entry, data)
+        for name in ("../../out.txt", "/tmp/../../out.txt", "..\\..\\out.txt"):
+            archive.writestr(name, b"out")
+        link = zipfile.ZipInfo("hw3_data/face")
+        link.filename, link.external_attr = "hw3_data/link", 0o120777 << 16
+        archive.writestr(link, "/etc")
+    (site.folder / "hw3_data.zip").write_bytes(buffer.getvalue())
+    result = get(site, tmp_path, "--only", "digits")
+    assert result.returncode == 0, result.stderr
+    data = tmp_path / "my data"
+    assert (data / "hw3_data" / "digits" / "svhn" / "test" / "00000.png").exists()
+    assert not list(tmp_path.rglob("out.txt")) and not [path for path in data.rglob("*") if path.is_symlink()]
+    assert not (data / ".course.partial").exists()
+
+
+def test_without_a_network_one_line_says_what_to_do(tmp_path: Path) -> None:
+    table = {"fashion-train-images-idx3-ubyte.gz": {"urls": ["http://nowhere.invalid/x.gz"], "md5": "0" * 32}}
+    (tmp_path / "s.json").write_text(json.dumps(table))
+    words = ("--only", "fashion_mnist", "--out", tmp_path / "d", "--sources", tmp_path / "s.json")
+    result = run_script("python3", "-m", "dlcv.data.get", *words)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    line = result.stderr.strip().splitlines()[-1]
+    assert "the server cannot be reached" in line or "http" in line  # behind a proxy its answer stands there
+    assert f"by hand from http://nowhere.invalid/x.gz, save it as {tmp_path}/d/downloads/fashion-train" in line
 
 
 def test_official_table_has_checksums_where_they_are_published() -> None:

@@ -1,5 +1,7 @@
 """report/make_report.py: the texts hold no numbers of their own, and what cannot be told is named."""
 
+import csv
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -17,12 +19,17 @@ SCRIPT = REPO / "report" / "make_report.py"
 KNOWN = "|".join(
     (
         r"arXiv:[\d.]+", r"fig\d_\d", r"[Tt]able 1_3", r"hw\d_p\d", r"20\d\d", r"homework \d", r"[Pp]roblem \d",
-        r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\(3-\d\)",
+        r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\b[1-4]-\d\b",
         r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
         "n = 1", r"\[0, 1\]", "beta1", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3",
         "12 x 12 x 12",
-        "stages 2 and 3", r"(from|to) 0\b", "stride 2", r"\(h − 1\) · 2 − 2 · 1 \+ 3", "p of 1",
-        "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28",
+        "stages 2 and 3", r"(from|to) 0\b",
+        "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28", r"7 rows would become 13 instead of 14",
+        r"below 0\.03", "0.88em", "7 x 7",
+        "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent",
+        "200 epochs",
+        "airbench96", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
+        "15 rows become 7, and 7 become 3", "the 70 percent that the question asks for", r"^== \d\. ",
     )
 )  # fmt: skip
 
@@ -33,7 +40,7 @@ def test_no_number_is_typed_by_hand(template: str) -> None:
     text = re.sub(r"(?s)<<.*?>>|<%.*?%>|\$.*?\$", "", text)  # what the program fills in, and formulas
     for line in text.splitlines():
         if not line.startswith(("#import", "#show", "#text")):
-            line = re.sub(r"(width|columns): ?[\d.]+%?", "", line)
+            line = re.sub(r"(width|height): ?[\d.]+(%|cm)", "", line)
             assert not re.search(r"\d", re.sub(KNOWN, "", line)), f"{template}: {line}"
 
 
@@ -66,18 +73,68 @@ def test_a_report_is_built(tmp_path: Path) -> None:
 def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = load_report_script("facts", monkeypatch).Facts()
     readme = (REPO / "docs" / "models" / "dann.md").read_text()
-    for row, column in (("DANN", "U→M"), ("trained on target", "S→U")):
+    for row, column in (("DANN", "U→M"), ("trained on target (upper bound)", "S→U")):
         value = facts.cell("dann", "digits table", row, column)
         assert f"| {value}" in next(line for line in readme.splitlines() if line.startswith(f"| {row} |"))
     assert facts.parameters("dann_usps_mnistm") == "526,251" and facts.recipe("vae")["latent_dim"] == 64
     assert facts.face("VAE, 64 latents")["frechet"] == "52.1"
     assert (facts.face("SAGAN")["frechet"], facts.face("SAGAN", sha256="fced9b28ff99")["frechet"]) == ("22.8", "23.4")
+    chosen = facts.table("dann", "digits table", ["S→U"], {"DANN": "ours", "improved": "better"})
+    assert [line.split("], [")[0] for line in chosen.splitlines()[2:-1]] == [
+        "  [target test, %",
+        "  [ours",
+        "  [better",
+    ]
+    with pytest.raises(cli.UserError, match="there is no row x"):
+        facts.table("dann", "digits table", rows={"x": "y"})
     with pytest.raises(cli.UserError, match="there is no x / U→M"):
         facts.cell("dann", "digits table", "x", "U→M")
     with pytest.raises(cli.UserError, match="no line with purpose 'table: x'"):
         facts.face("x")
     with pytest.raises(cli.UserError, match="holds no table 'x'"):
         facts.table("dann", "x")
+
+
+def test_submitted_rows_are_what_the_wrappers_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wrappers' model files, by their SHA-256 in the ledger of test answers, against the reports' first rows."""
+    facts = load_report_script("facts", monkeypatch).Facts()
+    with (REPO / "docs" / "test_reads.csv").open(newline="", encoding="utf-8") as file:
+        reads = [read for read in csv.DictReader(file) if (read["split"], read["statistics"]) == ("test", "target")]
+    short = {"usps": "U", "mnistm": "M", "svhn": "S"}
+    for row, wrappers in {
+        "DANN, submitted model": ("hw3_p3.sh", "hw2_p3.sh"),
+        "improved, submitted model": ("hw3_p4.sh", "hw2_bonus.sh"),
+    }.items():
+        for wrapper in wrappers:
+            models = re.findall(r"--model (\w+)=(\w+\.pth)", (REPO / wrapper).read_text(encoding="utf-8"))
+            assert len(models) == 3
+            for domain, name in models:
+                digest = hashlib.sha256((REPO / "checkpoints" / name).read_bytes()).hexdigest()[:12]
+                (value, *more) = {
+                    read["accuracy"] for read in reads if (read["sha256"], read["domain"]) == (digest, domain)
+                }
+                source = name.removesuffix(".pth").split("_")[1]
+                cell = facts.cell("dann", "digits table", row, f"{short[source]}→{short[domain]}")
+                assert not more and cell == f"{100 * float(value):.1f}", (wrapper, name)
+    for kind in ("plain", "separable"):
+        digest = hashlib.sha256((REPO / "checkpoints" / f"cifar_cnn_{kind}.pth").read_bytes()).hexdigest()[:12]
+        with (REPO / "docs" / "test_reads.csv").open(newline="", encoding="utf-8") as file:
+            own = {read["split"]: read for read in csv.DictReader(file) if read["sha256"] == digest}
+        assert (own["train"]["images"], own["test"]["images"]) == ("50000", "10000")
+        name = "CNN of Part A" if kind == "plain" else "CNN with depth-wise separable convolutions (Part B)"
+        for column, split in (("training accuracy, %", "train"), ("test accuracy, %", "test")):
+            cell = facts.cell("cifar_cnn", "cifar cnn results", f"submitted model: {name}", column)
+            assert cell == f"{100 * float(own[split]['accuracy']):.2f}"
+    with (REPO / "docs" / "results" / "autoencoder_submitted.csv").open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            digest = hashlib.sha256((REPO / "checkpoints" / line["run"]).read_bytes()).hexdigest()[:12]
+            assert digest == line["sha256"] and float(line["training_mse"]) < 0.03
+            assert facts.cell("autoencoder", "autoencoder submitted", line["run"], "test loss") == line["test_mse"]
+    for report in ("hw3", "hw2"):
+        source = load_report_script("make_report", monkeypatch).render(report, "x")
+        for table in re.findall(r"(?s)#table\(.*?\n\)", source):
+            header, first = table.splitlines()[2:4]
+            assert not header.startswith("  [target test") or f"bash {report}" in first, table
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -59,6 +59,16 @@ def test_kernel_distance_of_the_same_source_is_none() -> None:
     assert abs(mean) < 0.01
 
 
+def test_kernel_distance_of_no_more_images_than_a_subset_takes() -> None:
+    rng = np.random.RandomState(5)
+    a, b = rng.randn(300, 8), rng.randn(300, 8)
+    assert metrics.kernel_distance(a, b) == metrics.kernel_distance(a, b, subset_size=150)  # half of them
+    assert metrics.kernel_distance(a, b)[1] > 1e-3
+    for few in (a[:3], a[:1]):
+        with pytest.raises(UserError, match="at least four"):
+            metrics.kernel_distance(few, b)
+
+
 def test_precision_and_recall_at_their_limits(pair: tuple[np.ndarray, np.ndarray]) -> None:
     a, _ = pair
     assert metrics.precision_recall(a, a) == (1.0, 1.0)
@@ -121,7 +131,7 @@ def test_a_download_that_breaks_off_is_one_that_cannot_be_had(tmp_path: Path, mo
 
 def test_inception_score_is_torch_fidelitys() -> None:
     logits = torch.randn(203, 12, generator=torch.Generator().manual_seed(0)).double() * 3
-    expected = isc_features_to_metric(logits, splits=7, shuffle=False)
+    expected = isc_features_to_metric(logits, splits=7)  # which shuffles, too
     mean, deviation = metrics.inception_score(logits.softmax(1).numpy(), splits=7)
     assert mean == pytest.approx(expected["inception_score_mean"], rel=1e-9)
     assert deviation == pytest.approx(expected["inception_score_std"], rel=1e-6)
@@ -133,7 +143,9 @@ def test_inception_score_at_its_limits() -> None:
     unsure = np.full((40, 10), 0.1)
     assert metrics.inception_score(unsure, splits=4)[0] == pytest.approx(1.0)
     all_classes = np.eye(10)[np.arange(40) % 10]
-    assert metrics.inception_score(all_classes, splits=4)[0] == pytest.approx(10.0)
+    assert metrics.inception_score(all_classes, splits=1)[0] == pytest.approx(10.0)
+    by_class = metrics.inception_score(np.eye(10)[np.arange(40) // 4], splits=4)[0]
+    assert by_class > 0.6 * metrics.inception_score(all_classes, splits=4)[0]  # whatever the order of the files
     with pytest.raises(ValueError, match="cannot be cut"):
         metrics.inception_score(one[:3], splits=4)
 
@@ -170,8 +182,8 @@ def evaluate_images(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     def classes(images: torch.Tensor) -> torch.Tensor:
         return (images.float().mean((2, 3)) / 20).softmax(1)
 
-    monkeypatch.setattr(module.metrics, "inception", lambda: means)
-    monkeypatch.setattr(module.metrics, "inception_classifier", lambda: classes)
+    monkeypatch.setattr(metrics, "inception", lambda: means)
+    monkeypatch.setattr(metrics, "inception_classifier", lambda: classes)
     return module
 
 
@@ -214,7 +226,7 @@ def test_each_official_network_is_used_by_itself(
     def absent() -> metrics.Features:
         raise metrics.Unavailable("IS needs weights")
 
-    monkeypatch.setattr(evaluate_images.metrics, "inception_classifier", absent)
+    monkeypatch.setattr(metrics, "inception_classifier", absent)
     a, b = two_folders
     run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c")
     told = capsys.readouterr().out
@@ -223,7 +235,7 @@ def test_each_official_network_is_used_by_itself(
     def damaged() -> metrics.Features:
         raise UserError("x.pth is not the official file")
 
-    monkeypatch.setattr(evaluate_images.metrics, "inception", damaged)
+    monkeypatch.setattr(metrics, "inception", damaged)
     with pytest.raises(UserError, match="not the official file"):
         run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c")
 

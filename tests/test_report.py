@@ -57,8 +57,8 @@ def test_tables(results: ModuleType) -> None:
     write_runs(results.RESULTS, runs)
     written = results.tables()
     table = written["digits table"]
-    assert row(table, "DANN")[:2] == ["70.0 ± 10.0", "–"]
-    assert row(table, "improved")[0] == "90.0 ± 0.0 (n = 2)"
+    assert row(table, "DANN, submitted")[0] == "–" and row(table, "DANN |")[:2] == ["70.0 ± 10.0", "–"]
+    assert row(table, "improved |")[0] == "90.0 ± 0.0 (n = 2)"
     assert row(table, "trained on target")[0] == "99.0 (n = 1)"  # whatever its source
     assert row(table, "trained on target")[4] == "99.0 (n = 1)"
     assert row(written["dann gains"], "DANN minus")[0] == "+6.7 ± 15.3"  # +10, +20, -10
@@ -83,8 +83,9 @@ def test_how_well_the_rule_orders(results: ModuleType) -> None:
     ]
     write_runs(results.RESULTS, [kept, *runs])
     table = results.rule_table()
-    assert row(table, "agreement, over the snap")[0] == "0.25 (n = 2)"  # 1 and -0.5
-    assert row(table, "balance, over the snap")[0] == "-0.25 (n = 2)"
+    assert row(table, "agreement, over a run")[0] == "0.25 (n = 2)"  # 1 and -0.5
+    assert row(table, "balance, over a run")[0] == "-0.25 (n = 2)"
+    assert row(table, "the step number alone, over")[0] == "0.25 (n = 2)"
     assert row(table, "agreement, over the abl")[0] == "-1.00 (of 3)"
     assert row(table, "variant with")[:2] == ["everything", "–"]
     assert row(table, "best variant")[0] == "student's batches mixed (the teacher's are not)"

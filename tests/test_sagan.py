@@ -146,7 +146,9 @@ def test_a_folder_of_faces(tmp_path: Path) -> None:
 
 def test_bad_use_is_told(faces: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    assert_one_line(call("python3", SAMPLE), 2, "expected 1 argument, got 0; usage: sample_sagan.py DIR")
+    assert_one_line(
+        call("python3", SAMPLE), 2, "expected 1 argument, got 0; usage: python inference/sample_sagan.py DIR"
+    )
     result = call("python3", SAMPLE, "--checkpoint", trained / "model.pth", tmp_path / "file")
     assert_one_line(result, 1, "cannot write")
     assert (tmp_path / "file").read_text() == "mine"

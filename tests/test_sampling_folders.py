@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, run_script
 from PIL import Image
 
 from dlcv.checkpoint import load_model
@@ -122,9 +122,10 @@ def test_a_second_run_replaces_its_own_alone(repo_copy: Path, pictures: dict[str
 def test_mistakes_are_told_on_one_line(wrapper: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for arguments, code, message in (
-        ([], 2, f"usage: {wrapper} DIR"),
+        ([], 2, f"usage: bash {wrapper} DIR"),
         (["a", "b"], 2, "expected 1 argument, got 2"),
+        (["-a"], 2, "a path that begins with - is written ./-a"),
         ([tmp_path / "file"], 1, "cannot write"),
     ):
-        assert_one_line(call("bash", REPO / wrapper, *arguments, cwd=tmp_path), code, f"{wrapper}: ", message)
+        assert_one_line(run_script("bash", REPO / wrapper, *arguments, cwd=tmp_path), code, f"{wrapper}: ", message)
     assert (tmp_path / "file").read_text() == "mine"

@@ -4,7 +4,9 @@ import dataclasses
 import functools
 import hashlib
 import io
+import re
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,16 +48,34 @@ def load_model(cls: type[Model], path: Path) -> Model:
 
 
 def model_from(cls: type[Model], content: dict[str, Any], path: Path) -> Model:
-    """The model of class `cls` from what `read_checkpoint` returned."""
+    """The model of class `cls` from what `read_checkpoint` returned. Raises UserError as `load_model` does."""
     if content["arch"] != cls.__name__:
         raise UserError(f"{path.name} holds a {content['arch']}, not a {cls.__name__}")
     config_type: Any = cls.Config  # type: ignore[attr-defined]
+    weights = content["weights"]
     try:
-        model = cls(config_type(**content["config"]))
-        model.load_state_dict(content["weights"])
-    except (RuntimeError, TypeError) as error:
-        raise UserError(f"{path.name} does not fit this version of {cls.__name__}: {error}") from None
+        _check_sizes(content["config"], weights)
+        with warnings.catch_warnings(action="ignore"):  # PyTorch's remarks about layers without a weight
+            model = cls(config_type(**content["config"]))
+        model.load_state_dict(weights)
+    except Exception as error:  # a wrong config can fail anywhere in the model's constructor
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{path.name} does not fit this version of {cls.__name__}: {reason}") from None
+    bad = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise UserError(
+            f"{path.name} holds weights that are not finite numbers ({bad[0]}): its training failed; "
+            "take an earlier snapshot, or train again"
+        )
     return model.eval()
+
+
+def _check_sizes(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
+    """Raises ValueError for a whole number that no network with these weights can have: it would fill the memory."""
+    limit = max([256, *(size for tensor in weights.values() for size in tensor.shape)])
+    for name, value in config.items():
+        if type(value) is int and not 0 <= value <= limit:
+            raise ValueError(f"its config says {name} {value}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -73,17 +93,32 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint can end anywhere in the unpickler
         raise UserError(f"{path} is not a checkpoint of this project: {str(error)[:80]}") from None
-    if not isinstance(content, dict) or not {"arch", "config", "weights", "provenance"} <= content.keys():
+    kinds = {"arch": str, "config": dict, "weights": dict, "provenance": dict}
+    if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
         raise UserError(f"{path} is not a checkpoint of this project")
+    if not all(isinstance(weight, torch.Tensor) for weight in content["weights"].values()):
+        raise UserError(f"{path} is not a checkpoint of this project: not all of its weights are tensors")
     return content
 
 
 def read_manifest(path: Path) -> dict[str, str]:
-    """name → SHA-256 of a MANIFEST (the format of sha256sum); empty when there is none."""
+    """name → SHA-256 of a MANIFEST (the format of sha256sum); empty when there is none.
+
+    Raises UserError for a line that is none of that format.
+    """
     if not path.is_file():
         return {}
-    pairs = (line.split(maxsplit=1) for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    return {name.strip().lstrip("*"): digest for digest, name in pairs}
+    known = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        match = re.fullmatch(r"([0-9a-fA-F]{64}) [ *](\S.*?)\s*", line)
+        if match:
+            known[match[2]] = match[1].lower()
+        elif line.strip():
+            raise UserError(
+                f"{path}, line {number}: not a SHA-256, two spaces and a file name; "
+                f"restore it: git checkout checkpoints/{path.name}"
+            )
+    return known
 
 
 CODE = ("src", "train", "inference", ":(glob)report/*.py")  # as git names them

@@ -1,9 +1,19 @@
-"""How every command of this repository speaks to its user: mistakes get one line, and an exit code."""
+"""How every command of this repository speaks to its user: usage, progress, one line for a mistake, an exit code."""
 
 import argparse
+import io
+import os
+import re
+import signal
 import sys
-from collections.abc import Callable
-from typing import NoReturn
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn, TypeVar
+
+Item = TypeVar("Item")
+INSTALL = "install the packages of requirements.txt (make setup) and use that environment: . .venv/bin/activate"
 
 
 class UserError(Exception):
@@ -18,31 +28,192 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class Ended(BaseException):
+    """A signal asked the process to end. Raised wherever the program is, so that every temporary file is removed."""
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """argparse, but a mistake is one line (no usage block) and becomes a UsageError."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (--help tells more)")
 
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """As argparse's, but a path that begins with "-" gets an answer that says how to write it."""
+        words = list(sys.argv[1:] if args is None else args)
+        for word in words[: words.index("--") if "--" in words else None]:
+            if re.match(r"-[^\d.]", word) and not self._is_option(word):  # -1 and -.5 are numbers
+                raise UsageError(
+                    f"{word}: no such option; a path that begins with - is written ./{word} (--help tells more)"
+                )
+        return super().parse_args(words, namespace)
+
+    def _is_option(self, word: str) -> bool:
+        name = word.split("=", 1)[0]
+        for option, action in self._option_string_actions.items():
+            long, takes_value = option.startswith("--"), action.nargs != 0
+            if name == option or (option.startswith(name) if long else takes_value and word.startswith(option)):
+                return True
+        return False
+
+    def parse_words(self, **helps: str) -> tuple[argparse.Namespace, list[str]]:
+        """The options, and one word for each of `helps` (name=help text of a positional argument).
+
+        Raises UsageError, with the usage, which argparse's own message lacks, for fewer or more words.
+        """
+        for name, text in helps.items():
+            self.add_argument(name, nargs="?", help=text)
+        self.add_argument("more", nargs="*", help=argparse.SUPPRESS)
+        args = self.parse_args()
+        words = [word for name in helps if (word := getattr(args, name)) is not None] + args.more
+        if len(words) != len(helps):
+            arguments = "1 argument" if len(helps) == 1 else f"{len(helps)} arguments"
+            raise UsageError(f"expected {arguments}, got {len(words)}; {' '.join(self.format_usage().split())}")
+        return args, words
+
+
+def script_parser(script: str, usage: str, description: str) -> ArgumentParser:
+    """The parser of inference/`script`, which the wrappers call with --prog hw….sh: then the help is the wrapper's."""
+    name = called_as(script)
+    call = f"bash {name}" if name.endswith(".sh") else f"python inference/{name}"
+    parser = ArgumentParser(
+        usage=f"{call} {usage}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--prog", help=argparse.SUPPRESS)
+    return parser
+
+
+def sampling_arguments(model: str, description: str, out: str) -> tuple[Path | None, Path]:
+    """The command line [--checkpoint FILE] OUT of inference/sample_`model`.py; None is the published checkpoint."""
+    parser = script_parser(f"sample_{model}.py", out, description)
+    parser.add_argument(
+        "--checkpoint", type=path, metavar="FILE", help=f"weights to use instead of checkpoints/{model}.pth"
+    )
+    args, words = parser.parse_words(**{out.split()[0]: "where the samples are written"})
+    return args.checkpoint, path(words[0])
+
+
+def called_as(script: str) -> str:
+    """The name that messages begin with: the word after --prog, where a wrapper passes its own, or `script`."""
+    return sys.argv[sys.argv.index("--prog") + 1] if "--prog" in sys.argv[:-1] else script
+
+
+def path(word: str) -> Path:
+    """An argument as a path; an empty one, as from an unset variable, is a mistake. Raises UsageError."""
+    if not word:
+        raise UsageError("a path is empty (is a variable not set?)")
+    return Path(word)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: what is no visible character (control characters, escape sequences, bytes that are not
+    UTF-8, marks that turn the direction of writing) is written as an escape such as \\x1b."""
+
+    def escape(character: str) -> str:
+        if "\udc80" <= character <= "\udcff":  # how Python keeps a byte that is not UTF-8
+            return f"\\x{ord(character) - 0xDC00:02x}"
+        return character.encode("unicode_escape").decode()
+
+    return "".join(character if character.isprintable() else escape(character) for character in text)
+
+
+def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Yields the items; on a terminal, a line on stderr counts them after the first second and vanishes at the end.
+
+    Nothing is shown where `what` is empty or stderr is no terminal.
+    """
+    if not what or sys.stderr is None or not sys.stderr.isatty():
+        yield from items
+        return
+    start = shown = time.monotonic()
+    line = ""
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - start > 1 and now - shown > 0.2 and done < total:
+            left = (now - start) / done * (total - done)
+            line = f"{what}: {done:,} of {total:,}, about {left:.0f} s left".ljust(len(line))
+            print(f"\r{line}", end="", file=sys.stderr, flush=True)
+            shown = now
+    if line:
+        print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)
+
+
+def without_packages(error: ModuleNotFoundError, script: str, usage: str) -> NoReturn:
+    """Ends a script whose imports fail: --help still shows its usage, other words get a line that says what to do."""
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"usage of {script}:\n\n{usage}")
+        sys.exit(0)
+    sys.exit(f"{script}: {error}: {INSTALL}")
+
 
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     """Calls `main` and exits with its code; a UserError becomes the line `prog: message` on stderr.
 
-    Where the command line says --prog NAME, as the wrappers do, that name stands there instead.
+    Where the command line says --prog NAME, as the wrappers do, that name stands there instead. So do other ends that
+    are not a fault of the program: a package that is not installed, no memory, a full disk, a signal.
     """
-    if "--prog" in sys.argv[:-1]:
-        prog = sys.argv[sys.argv.index("--prog") + 1]
+    prog = called_as(prog)
+    _prepare_streams()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays ignored
+            signal.signal(number, _end)
+    message = ""
     try:
-        code = main()
-        sys.stdout.flush()  # a full disk or closed pipe shows here, not as a traceback at exit
+        code = main() or 0
     except UserError as error:
-        message = " ".join(str(error).split())
-        print(f"{prog}: {message}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        code, message = error.exit_code, str(error)
     except KeyboardInterrupt:
-        print(f"{prog}: interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code or 0)
+        code, message = 130, "interrupted"
+    except Ended as end:
+        code, message = 128 + end.args[0], f"ended by {signal.Signals(end.args[0]).name}"
+    except ModuleNotFoundError as error:
+        code, message = 1, f"{error}: {INSTALL}"
+    except (MemoryError, RuntimeError, ImportError) as error:
+        if not _is_lack_of_memory(error):
+            raise
+        reason = f" ({' '.join(str(error).split())[:100]})" if str(error) else ""
+        code, message = 1, f"there is not enough memory{reason}: end other programs, or raise the limit (ulimit -v)"
+    except BrokenPipeError:
+        code = 1  # `| head` has seen enough: no message
+    except OSError as error:
+        code, message = 1, f"{error.filename or 'cannot read or write'}: {error.strerror or error}"
+    try:
+        sys.stdout.flush()  # a full disk or a closed pipe shows here, not as a traceback at exit
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            message = message or f"cannot write to standard output: {error.strerror}"
+        sys.stdout, code = None, code or 1  # type: ignore[assignment] # or the interpreter tries once more
+    if message:
+        print(f"{prog}: {printable(' '.join(message.split()))}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise Ended(number)
+
+
+def _prepare_streams() -> None:
+    """Printing never ends a command for its characters, and a closed standard stream stays one that cannot be used.
+
+    The number of a closed stream (`>&-`) would otherwise go to the next file that is opened, and what is printed into
+    that file.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        unusable = os.O_WRONLY if number == 2 else os.O_RDONLY  # what is printed fails; messages about it do not
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, unusable), True)
+        if number and getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, unusable), "w", encoding="utf-8"))
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name, an arrow: whatever the terminal's encoding
+
+
+def _is_lack_of_memory(error: BaseException) -> bool:
+    signs = ("allocate memory", "not enough memory", "failed to map segment", "can't start new thread", "bad_alloc")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)

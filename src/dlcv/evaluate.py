@@ -9,6 +9,7 @@ answers stands there.
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,7 +124,7 @@ def check_ledger(ledger: Path, columns: Sequence[str] = COLUMNS) -> None:
     """Raises UserError where `ledger` could not be written, or holds something else than these columns."""
     check_writable(ledger)
     if ledger.is_file() and ledger.stat().st_size:
-        with ledger.open(newline="", encoding="utf-8", errors="replace") as file:
+        with ledger.open(newline="", encoding="utf-8-sig", errors="replace") as file:
             header = next(csv.reader(file), [])
         if header != list(columns):
             raise cli.UserError(f"{ledger} holds other columns than the ones to be written: give another file")
@@ -138,8 +139,13 @@ def append_to_ledger(ledger: Path, columns: Sequence[str] = COLUMNS, **values: o
     if not ledger.exists() or not ledger.stat().st_size:
         writer.writeheader()
     writer.writerow(row)
-    with ledger.open("a", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.open("a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":  # an editor may have left out the last line's end
+                text = io.StringIO("\n" + text.getvalue())
+        file.write(text.getvalue().encode())
 
 
 if __name__ == "__main__":

@@ -1,59 +1,85 @@
 """Images in and out: any file to RGB, value ranges, grids, files written whole. The only place for value ranges."""
 
-import warnings
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
 from PIL import Image
 
 from dlcv.cli import UserError
-from dlcv.files import atomic_path, check_writable
+from dlcv.files import IMAGE_SUFFIXES, atomic_path, check_writable
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+# What an image of an assignment may be, whatever its name says. Pillow knows some forty more formats, whose decoders
+# are less tried, and hands EPS to Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_PIXELS = 64_000_000  # beyond this a file is no photo of a digit or a face but a decompression bomb
-
-
-def is_image_name(name: str) -> bool:
-    """True for the image files that graders use, whatever the case of the suffix; not for .DS_Store or ._copies."""
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+MAX_BYTES = 4 * MAX_PIXELS  # of a file
+_FLAT, _VARIED = (
+    64,
+    128,
+)  # of 256 levels: colours that vary less show nothing, an alpha that varies more shows a picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as 8-bit RGB: transparency is dropped, 16-bit grey is scaled (Pillow would clip it)."""
+    """An image of any mode as 8-bit RGB. 16-bit grey is scaled (Pillow would clip it).
+
+    Transparency is dropped, unless the picture lies in it: where the visible colours hardly vary and the alpha channel
+    does (black ink on an empty canvas), the image is laid on white, or on black if its ink is bright.
+    """
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        return _without_alpha(image.convert("RGBA"))
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):  # 32-bit: old Pillow versions open 16-bit PNGs so
-        values = np.asarray(image, dtype=np.float64)
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
         scale = 255.0 / 65535.0 if values.max(initial=0.0) > 255.0 else 1.0
         return Image.fromarray(np.clip(values * scale, 0, 255).round().astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert("RGB")
     return image.convert("RGB")
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    rgb = image.convert("RGB")
+    alpha, grey = np.asarray(image.getchannel("A")), np.asarray(rgb.convert("L"))
+    visible = grey[alpha > 0]
+    if not visible.size or np.ptp(visible) >= _FLAT or np.ptp(alpha) < _VARIED:
+        return rgb
+    ground = Image.new("RGB", image.size, "black" if visible.mean() >= 128 else "white")
+    ground.paste(rgb, mask=image.getchannel("A"))
+    return ground
+
+
+def open_image(source: Path | IO[bytes]) -> Image.Image:
+    """Pillow's Image.open for the formats of FORMATS, the pixels not yet decoded. Raises whatever Pillow raises."""
+    return Image.open(source, formats=FORMATS)
 
 
 def read_rgb(path: Path, size: int | None = None) -> Image.Image:
     """The image file as RGB, resized (bicubic) to size x size if that is given.
 
-    Raises UserError, naming the file, when it cannot be read or decoded whole, or is larger than MAX_PIXELS.
+    Raises UserError, naming the file, when it cannot be read or decoded whole, or is larger than MAX_BYTES or
+    MAX_PIXELS.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # we judge the size ourselves
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise UserError(f"{path} has {image.width} x {image.height} pixels: too large to be decoded safely")
-                image.load()
-                rgb = to_rgb(image)
+        if path.stat().st_size > MAX_BYTES:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes: too large to be an image of a digit or a face")
+        with open_image(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise UserError(f"{path} has {image.width} x {image.height} pixels: too large to be decoded safely")
+            image.load()
+            rgb = to_rgb(image)
     except UserError:
         raise
     except Image.DecompressionBombError:
         raise UserError(f"{path} has far too many pixels to be decoded safely") from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        # Pillow says SyntaxError for a broken PNG and quotes the path in "cannot identify image file".
-        reason = "it is not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+    except Exception as error:  # Pillow's decoders raise errors of every kind for files that are damaged
+        reason = str(error) or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):  # its message quotes the path once more
+            reason = f"it is not an image ({', '.join(FORMATS)})"
+        elif isinstance(error, OSError):
+            reason = error.strerror or reason
         raise UserError(f"cannot read {path} as an image: {reason}") from None
     if size is not None and rgb.size != (size, size):
         rgb = rgb.resize((size, size), Image.Resampling.BICUBIC)
@@ -93,7 +119,7 @@ def save_grid(path: Path, images: torch.Tensor, columns: int = 8) -> np.ndarray:
 
 def check_image_path(path: Path) -> None:
     """Raises UserError unless `path` ends in .png or .jpg and can be written."""
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise UserError(f"{path}: the file name must end in .png or .jpg")
     check_writable(path)
 

@@ -58,6 +58,14 @@ def efficientnet_lite0(probabilities: bool = False) -> Features:
     return features
 
 
+def hub_folder() -> Path:
+    """Where torch.hub keeps downloaded weights. Raises Unavailable for a user without a home."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not folder.is_absolute():  # "~/.cache/…" as it is
+        raise Unavailable("there is no home directory to keep Inception's weights in; set TORCH_HOME to a folder")
+    return folder
+
+
 def official_weights_are_here() -> bool:
     """Whether both Inception networks' files lie in torch.hub's folder, so that FID and IS need no network."""
     from torchvision.models import Inception_V3_Weights
@@ -72,7 +80,7 @@ def inception() -> Features:
     The weights are fetched once, into torch.hub's folder. Raises Unavailable when they cannot be had, another UserError
     when those that are there are not the official ones (SHA-256).
     """
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_URL.rsplit("/", 1)[1]
+    path = hub_folder() / INCEPTION_URL.rsplit("/", 1)[1]
     if not path.is_file():
         try:
             with urllib.request.urlopen(INCEPTION_URL, timeout=60) as answer:
@@ -106,7 +114,7 @@ def inception_classifier() -> Features:
     from torchvision.models import Inception_V3_Weights, inception_v3
 
     url = Inception_V3_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    path = hub_folder() / url.rsplit("/", 1)[1]
     try:
         if path.is_file() and not hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.split("-")[-1]):
             raise UserError(f"{path} is not the official file (its SHA-256 differs); remove it and try again")
@@ -140,12 +148,15 @@ def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progr
     return torch.cat([features(batch).double() for batch in batches]).numpy()
 
 
-def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Path) -> np.ndarray:
+def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Path | None) -> np.ndarray:
     """`extract`, once for the same pixels: kept in `cache` under `kind` and the pixels' SHA-256.
 
-    What cannot be read is computed anew; a cache that cannot be written is told of on stderr, and does no harm. (The
-    networks need no place in the name: each kind has one, of a pinned package or a verified file.)
+    What cannot be read is computed anew; a cache that cannot be written gets a remark on stderr, and does no harm; with
+    None nothing is kept. (The networks need no place in the name: each kind has one, of a pinned package or a verified
+    file.)
     """
+    if cache is None:
+        return extract(features, images, progress=True)
     kept = cache / f"{kind}-{hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}.npy"
     try:
         found = np.load(kept, allow_pickle=False)
@@ -181,10 +192,13 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float, float]:
     """exp(E_x KL(p(y|x) || p(y))) of class probabilities (N, C): mean and std over parts (Salimans et al. 2016).
 
-    The parts are consecutive, as in the common scripts. 1 when every image gets the same classes, C at best.
+    The parts are drawn by a fixed seed, as torch-fidelity draws them: cut in the order of the files, each part of a
+    folder whose names sort by class would hold one class, and score 1. 1 when every image gets the same classes, C at
+    best.
     """
     if len(probabilities) < splits:
         raise ValueError(f"{len(probabilities)} images cannot be cut into {splits} parts")
+    probabilities = probabilities[np.random.RandomState(2020).permutation(len(probabilities))]
     bounds = [index * len(probabilities) // splits for index in range(1, splits)]
     scores = []
     for part in np.split(probabilities.astype(np.float64), bounds):
@@ -199,9 +213,14 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Kernel distance (KID; Binkowski et al. 2018): unbiased squared MMD with the kernel (x·y / D + 1)³.
 
-    Mean and standard deviation over random subsets of features (N, D) and (M, D).
+    Mean and standard deviation over random subsets of features (N, D) and (M, D). Where there are no more images than a
+    subset takes, each subset would be all of them, and the spread nothing: then a subset is half of them. Raises
+    UserError for fewer than four images.
     """
-    size = min(subset_size, len(a), len(b))
+    fewest = min(len(a), len(b))
+    size = subset_size if subset_size < fewest else fewest // 2
+    if size < 2:
+        raise UserError(f"{fewest} images: the kernel distance needs at least four of each kind")
     rng = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):

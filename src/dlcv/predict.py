@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dlcv import cli
 from dlcv.images import to_float
 
 # float32 logits of our networks (any batch size, threads, oneDNN on or off) differ from float64's by at most a
@@ -14,18 +15,19 @@ TIE_MARGIN = 1e-3
 
 
 @torch.inference_mode()
-def predict_labels(model: nn.Module, images: torch.Tensor, batch_size: int = 100) -> np.ndarray:
+def predict_labels(model: nn.Module, images: torch.Tensor, batch_size: int = 100, progress: str = "") -> np.ndarray:
     """The class with the largest logit for each of `images` (N, 3, H, W) uint8, as int64 (N,).
 
     `model` takes floating-point images in [0, 1] and returns logits (B, classes); it must be in eval mode.
     float32 decides, unless the two largest logits are within TIE_MARGIN: then float64 does. A non-finite logit raises
-    FloatingPointError.
+    FloatingPointError. `progress` is the word for it on a terminal.
     """
     device = next(model.parameters()).device
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     labels = np.empty(len(images), dtype=np.int64)
     close: list[int] = []
-    for start in range(0, len(images), batch_size):
+    starts = range(0, len(images), batch_size)
+    for start in cli.progress(starts, len(starts), progress):
         batch = to_float(images[start : start + batch_size].to(device))
         logits = model(batch.to(memory_format=torch.channels_last)).float().cpu()
         if not torch.isfinite(logits).all():

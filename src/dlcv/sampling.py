@@ -1,6 +1,5 @@
 """Pictures from a generator: the same pixels on every machine, in every batch size, with any number of threads."""
 
-import argparse
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from PIL import Image
 
 from dlcv import cli, repro
-from dlcv.checkpoint import CHECKPOINTS, load_model
+from dlcv.checkpoint import load_model
 from dlcv.files import write_folder
 from dlcv.images import check_image_path, make_grid, save_image, to_uint8
 
@@ -20,16 +19,17 @@ SEED = 0  # of the noise of graded pictures; fixed before any picture was looked
 
 @torch.inference_mode()
 def sample_images(
-    generate: Callable[[torch.Tensor], torch.Tensor], noise: torch.Tensor, batch_size: int = 8
+    generate: Callable[[torch.Tensor], torch.Tensor], noise: torch.Tensor, batch_size: int = 8, progress: str = ""
 ) -> np.ndarray:
     """uint8 (N, H, W, 3) of `generate` (float64 (B, Z) -> (B, 3, H, W) in [-1, 1]) for float64 `noise` (N, Z).
 
     In float64 the order of summation changes a value by some 1e-15: no rounding to 256 levels sees that. Raises
-    FloatingPointError at a value that is not finite.
+    FloatingPointError at a value that is not finite. `progress` is the word for it on a terminal.
     """
     assert noise.dtype == torch.float64
     parts = []
-    for z in noise.split(batch_size):
+    batches = noise.split(batch_size)
+    for z in cli.progress(batches, len(batches), progress):
         x = generate(z)
         assert x.dtype == torch.float64
         if not torch.isfinite(x).all():
@@ -43,34 +43,22 @@ def sample_digits(
     noise: torch.Tensor,
     digits: torch.Tensor,
     batch_size: int = 8,
+    progress: str = "",
 ) -> np.ndarray:
     """`sample_images` of a conditional generator, (B, Z) and digits (B,) -> images, for digits int64 (N,)."""
     labelled = torch.cat([noise, digits[:, None].double()], dim=1)  # one tensor, so that both are cut alike
-    return sample_images(lambda part: model(part[:, :-1], part[:, -1].long()), labelled, batch_size)
+    return sample_images(lambda part: model(part[:, :-1], part[:, -1].long()), labelled, batch_size, progress)
 
 
-def command_line(name: str, usage: str, metavar: str) -> tuple[Path, Path]:
-    """[--checkpoint FILE] OUT: the checkpoint, checkpoints/`name`.pth by default, and OUT. Raises UsageError."""
-    parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prog", default=f"sample_{name}.py", help=argparse.SUPPRESS)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
-    parser.add_argument("out", nargs="*", metavar="OUT")
-    args = parser.parse_args()
-    if len(args.out) != 1:
-        raise cli.UsageError(f"expected 1 argument, got {len(args.out)}; usage: {args.prog} {metavar}")
-    return args.checkpoint, Path(args.out[0])
+def sample_grid(cls: Any, checkpoint: Path, out: Path, generate: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
+    """Writes 32 samples of the `cls` in `checkpoint` to `out`, 4 rows of 8, as .png or .jpg.
 
-
-def sample_command(cls: Any, name: str, generate: Callable[[Any, torch.Tensor], torch.Tensor], usage: str) -> None:
-    """What a sampling script does: [--checkpoint FILE] OUT gets 32 samples of `cls`, 4 rows of 8, as .png or .jpg.
-
-    `generate(model, noise)` gives images in [-1, 1]. Raises UsageError and UserError.
+    `generate(model, noise)` gives images in [-1, 1]. Raises UserError.
     """
-    checkpoint, out = command_line(name, usage, "OUT.png")
     check_image_path(out)  # before the work, not after it
     model = load_model(cls, checkpoint).double()
     noise = repro.noise(SEED, 32, model.config.latent_dim)
-    save_image(out, make_grid(sample_images(lambda z: generate(model, z), noise), 8))
+    save_image(out, make_grid(sample_images(lambda z: generate(model, z), noise, progress="samples, in eights"), 8))
 
 
 def save_folder(folder: Path, names: Sequence[str], images: np.ndarray) -> None:

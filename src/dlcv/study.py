@@ -14,14 +14,16 @@ from dlcv.cli import UsageError
 
 @dataclass(frozen=True)
 class Run:
-    """A training script with its flags, without --out and --resume; done when out/model.pth is there."""
+    """A script with its flags, without --out; done when out/`product` is there. `resume`: its flags to go on."""
 
     out: Path
     script: Path
     flags: tuple[str, ...]
+    product: str = "model.pth"
+    resume: tuple[str, ...] = ("--resume",)
 
     def is_done(self) -> bool:
-        return (self.out / "model.pth").exists()
+        return (self.out / self.product).exists()
 
     def is_begun(self) -> bool:
         return (self.out / "last.pt").exists() and not self.is_done()
@@ -58,7 +60,7 @@ def work(runs: Sequence[Run], jobs: int, list_only: bool) -> int:
         if run not in left:  # stopped meanwhile
             return False
         run.out.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(run.script), *run.flags, "--out", str(run.out), "--resume"]
+        command = [sys.executable, str(run.script), *run.flags, "--out", str(run.out), *run.resume]
         with (run.out / "stderr.txt").open("a") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
             running.append(process)

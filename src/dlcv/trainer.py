@@ -339,6 +339,7 @@ def _newest_save(out: Path) -> Path | None:
 def _lock(out: Path) -> Any:
     """An open file that locks the folder against a second training, until it is closed."""
     check_writable(out / "last.pt")
+    out.mkdir(parents=True, exist_ok=True)
     lock = (out / ".lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

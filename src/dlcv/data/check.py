@@ -4,15 +4,16 @@ Counts images, looks at modes, sizes and labels, and names every difference from
 Exit code 0 when everything can be used, 1 when something cannot (a folder, a label or an image is missing or broken).
 """
 
+import argparse
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-
 from dlcv import cli
 from dlcv.data.digits import DOMAINS, SIZE, read_label_csv, split_folder
 from dlcv.data.folders import list_images
+from dlcv.data.layout import spellings
+from dlcv.images import open_image, read_rgb
 
 EXPECTED = {  # images and image mode in the assignment's text (DLCV 2020, homework 3, "Dataset")
     ("usps", "train"): (7_291, "L"),
@@ -38,11 +39,11 @@ def check_split(data: Path | None, domain: str, split: str) -> tuple[list[str], 
 
     def look(name: str) -> tuple[str, tuple[int, int]] | str:
         try:
-            with Image.open(folder / name) as image:
-                image.load()
+            read_rgb(folder / name)
+            with open_image(folder / name) as image:
                 return image.mode, image.size
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return f"{name} cannot be read ({error})"
+        except cli.UserError as error:
+            return str(error)
 
     with ThreadPoolExecutor(2) as pool:
         looks = list(pool.map(look, names))
@@ -62,8 +63,9 @@ def check_split(data: Path | None, domain: str, split: str) -> tuple[list[str], 
         table = read_label_csv(folder.with_suffix(".csv"))
     except cli.UserError as error:
         return differences, [*faults, str(error)]
-    faults += _shorten([f"{name} has no label in {split}.csv" for name in names if name not in table])
-    known = set(names)
+    keys = spellings(names, table)
+    faults += _shorten([f"{name} has no label in {split}.csv" for name in names if name not in keys])
+    known = set(keys.values())
     faults += _shorten([f"{name} stands in {split}.csv but not in the folder" for name in table if name not in known])
     absent = sorted(set(range(10)) - set(table.values()))
     if absent:
@@ -78,7 +80,7 @@ def _shorten(lines: list[str]) -> list[str]:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__)
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="?", help="hw3_data (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     unusable = 0
@@ -86,9 +88,9 @@ def main() -> int:
         for split in ("train", "test"):
             differences, faults = check_split(args.data, domain, split)
             for line in differences:
-                print(f"  differs: {domain}/{split}: {line}")
+                print(cli.printable(f"  differs: {domain}/{split}: {line}"))
             for line in faults:
-                print(f"  FAULT:   {domain}/{split}: {line}")
+                print(cli.printable(f"  FAULT:   {domain}/{split}: {line}"))
             unusable += len(faults)
     print("everything can be used" if not unusable else f"{unusable} faults: see the lines marked FAULT")
     return 1 if unusable else 0

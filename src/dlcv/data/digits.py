@@ -3,14 +3,13 @@
 Images become one uint8 tensor (N, 3, 28, 28); files are taken in sorted name order.
 """
 
-import csv
 from pathlib import Path
 
 import torch
 
 from dlcv.cli import UserError
 from dlcv.data import folders
-from dlcv.data.layout import find_root
+from dlcv.data.layout import find_root, read_label_csv, spellings
 
 DOMAINS = ("usps", "mnistm", "svhn")
 PAIRS = [  # (source, target) of the courses: DLCV 2020 first, then 2021
@@ -20,9 +19,9 @@ PAIRS = [  # (source, target) of the courses: DLCV 2020 first, then 2021
 SIZE = 28
 
 
-def read_images(folder: Path, names: list[str]) -> torch.Tensor:
+def read_images(folder: Path, names: list[str], progress: str = "") -> torch.Tensor:
     """The named files as uint8 (N, 3, 28, 28): dlcv.data.folders.read_images."""
-    return folders.read_images(folder, names, SIZE)
+    return folders.read_images(folder, names, SIZE, progress)
 
 
 def read_folder(folder: Path) -> tuple[list[str], torch.Tensor]:
@@ -42,26 +41,8 @@ def read_labels(data: Path | None, domain: str, split: str, names: list[str]) ->
     """
     path = split_folder(data, domain, split).with_suffix(".csv")
     table = read_label_csv(path)
-    missing = [name for name in names if name not in table]
+    keys = spellings(names, table)
+    missing = [name for name in names if name not in keys]
     if missing:
         raise UserError(f"{path} has no label for {missing[0]} ({len(missing)} images in all)")
-    return torch.tensor([table[name] for name in names], dtype=torch.int64)
-
-
-def read_label_csv(path: Path) -> dict[str, int]:
-    """image_name → label of a course csv. Raises UserError for anything that is not `name,digit`."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    if not rows or rows[0] != ["image_name", "label"]:
-        raise UserError(f"{path}: the first line must be image_name,label")
-    table: dict[str, int] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != 2 or row[1] not in tuple("0123456789"):
-            raise UserError(f"{path}, line {number}: expected image_name,label with a label from 0 to 9, found {row}")
-        if row[0] in table:
-            raise UserError(f"{path}, line {number}: {row[0]} stands there twice")
-        table[row[0]] = int(row[1])
-    return table
+    return torch.tensor([table[keys[name]] for name in names], dtype=torch.int64)

@@ -3,7 +3,6 @@
 Images become one uint8 tensor (N, 3, 64, 64); files are taken in sorted name order.
 """
 
-import csv
 from pathlib import Path
 
 import torch
@@ -11,21 +10,22 @@ from sklearn.decomposition import PCA
 
 from dlcv.cli import UserError
 from dlcv.data import folders, splits
-from dlcv.data.layout import find_root
+from dlcv.data.layout import find_root, read_csv, spellings
 from dlcv.images import to_float
 
 SIZE = 64
 HELD_OUT = 2_903  # training faces that no training sees: choosing is done against them, as many as there are test faces
 
 
-def face_folder(data: Path | None, split: str) -> Path:
-    """face/<split> below `data` (see find_root)."""
-    return find_root(data, "face") / "face" / split
+def face_folder(data: Path | None, split: str, size: int = SIZE) -> Path:
+    """face/<split> below `data` (see find_root); face128/<split> for faces of 128 pixels."""
+    name = "face" if size == SIZE else f"face{size}"
+    return find_root(data, name) / name / split
 
 
-def read_faces(data: Path | None, split: str) -> tuple[list[str], torch.Tensor]:
-    """Names and images uint8 (N, 3, 64, 64) of a split, cached: dlcv.data.folders.read_folder."""
-    return folders.read_folder(face_folder(data, split), SIZE)
+def read_faces(data: Path | None, split: str, size: int = SIZE) -> tuple[list[str], torch.Tensor]:
+    """Names and images uint8 (N, 3, size, size) of a split, cached: dlcv.data.folders.read_folder."""
+    return folders.read_folder(face_folder(data, split, size), size)
 
 
 def hold_out(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -66,20 +66,18 @@ def read_attributes(data: Path | None, split: str, names: list[str], attributes:
     Raises UserError for a missing file or column, an image without a row, or a value that is neither 0 nor 1.
     """
     path = face_folder(data, split).with_suffix(".csv")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            table = {row["image_name"]: row for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    missing = [name for name in attributes if name not in (reader.fieldnames or ())]
-    if missing:
-        raise UserError(f"{path} has no column {missing[0]}")
+    header, *lines = read_csv(path) or [[]]
+    for column in ("image_name", *attributes):
+        if column not in header:
+            raise UserError(f"{path} has no column {column}")
+    table = {line[header.index("image_name")]: line for line in lines if len(line) == len(header)}
+    keys = spellings(names, table)
+    columns = [header.index(attribute) for attribute in attributes]
     rows = []
     for name in names:
-        if name not in table:
+        if name not in keys:
             raise UserError(f"{path} has no row for {name}")
-        values = [table[name][attribute] for attribute in attributes]
+        values = [table[keys[name]][column] for column in columns]
         if any(value not in ("0", "1", "0.0", "1.0") for value in values):
             raise UserError(f"{path}: the attributes of {name} must be 0.0 or 1.0, found {values}")
         rows.append([float(value) == 1 for value in values])

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import struct
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,37 +13,24 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dlcv import cli
 from dlcv.cli import UserError
+from dlcv.data.layout import list_images
 from dlcv.files import atomic_path
-from dlcv.images import is_image_name, read_rgb
+from dlcv.images import read_rgb
 
 _THREADS = 2  # half of the work is the interpreter's: a third thread gains nothing (docs/LOG.md)
-_FORMAT = 1  # of the cache: to be counted up whenever other pixels come out of the same file
+_FORMAT = 2  # of the cache: to be counted up whenever other pixels come out of the same file
 _BLOCK = 500  # files that a thread decodes at a time
+_LARGE = 1 << 16  # bytes; no plain PNG of ours has as many, and what has goes to read_rgb, which knows a limit
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB = 0, 2  # PNG's colour types
 
 
-def list_images(folder: Path) -> list[str]:
-    """Sorted names of the image files in `folder`. Raises UserError when there is none, or no such folder."""
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries if is_image_name(entry.name) and entry.is_file())
-    except FileNotFoundError:
-        raise UserError(f"no such directory: {folder}") from None
-    except NotADirectoryError:
-        raise UserError(f"{folder} is a file; give the directory that holds the images") from None
-    except OSError as error:
-        raise UserError(f"cannot read {folder}: {error.strerror}") from None
-    if not names:
-        raise UserError(f"no images (*.png, *.jpg) in {folder}")
-    return names
-
-
-def read_images(folder: Path, names: list[str], size: int) -> torch.Tensor:
+def read_images(folder: Path, names: list[str], size: int, progress: str = "") -> torch.Tensor:
     """The named files of any size and image mode as uint8 (N, 3, size, size) RGB, decoded in threads.
 
-    Raises UserError, naming the file, when one cannot be decoded.
+    Raises UserError, naming the file, when one cannot be decoded. `progress` is the word for it on a terminal.
     """
     images = np.empty((len(names), 3, size, size), dtype=np.uint8)
 
@@ -52,15 +40,18 @@ def read_images(folder: Path, names: list[str], size: int) -> torch.Tensor:
             path = os.path.join(folder, names[index])  # noqa: PTH118 - Path objects cost as much as the decoding
             try:
                 with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-                    data = file.read()
+                    data = file.read(_LARGE)
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-            if not plain.add(index, data):
+            if len(data) == _LARGE or not plain.add(index, data):
                 images[index] = np.asarray(read_rgb(Path(path), size)).transpose(2, 0, 1)
         plain.decode()
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(read_block, range(0, len(names), _BLOCK)))
+    starts = range(0, len(names), _BLOCK)
+    with warnings.catch_warnings(), ThreadPoolExecutor(_THREADS) as pool:
+        warnings.simplefilter("ignore")  # Pillow's remarks on files that it reads all the same
+        for _ in cli.progress(pool.map(read_block, starts), len(starts), progress):
+            pass
     return torch.from_numpy(images)
 
 
@@ -88,7 +79,7 @@ class _PlainPngs:
             length = int.from_bytes(data[position : position + 4], "big")
             if kind == b"IDAT":
                 stream += data[position + 8 : position + 8 + length]
-            elif not kind or kind[:1].isupper():  # cut short, or a critical chunk that we do not know
+            elif not kind or kind[:1].isupper() or kind == b"tRNS":  # cut short, unknown but critical, transparent
                 return False
             position += 12 + length
         row = 1 + self.size * (3 if data[25] == _RGB else 1)
@@ -118,9 +109,12 @@ class _PlainPngs:
             self.images[[index for index, _ in waiting]] = pixels
 
 
-def cache_folder() -> Path:
-    """Where decoded folders and features are kept: $XDG_CACHE_HOME/dlcv or ~/.cache/dlcv."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlcv"
+def cache_folder() -> Path | None:
+    """Where decoded folders and features are kept: $XDG_CACHE_HOME/dlcv or ~/.cache/dlcv; None without a home."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlcv"
+    except RuntimeError:  # a user that the system does not know, as containers have, and no HOME
+        return None
 
 
 def read_folder(folder: Path, size: int) -> tuple[list[str], torch.Tensor]:
@@ -129,14 +123,19 @@ def read_folder(folder: Path, size: int) -> tuple[list[str], torch.Tensor]:
     The cache is keyed by the folder's path and every file's name, size and modification time.
     """
     names = list_images(folder)
-    place = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+    caches = cache_folder()
+    if caches is None:
+        return names, read_images(folder, names, size)
+    place = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]
     key = hashlib.sha256(str(_FORMAT).encode())
     for name in names:
         stat = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118 - 60,000 Path objects cost a second
-        key.update(f"\n{name} {stat.st_size} {stat.st_mtime_ns}".encode())
-    cached = cache_folder() / f"images{size}-{place}-{key.hexdigest()[:16]}.npy"
+        key.update(os.fsencode(f"\n{name} {stat.st_size} {stat.st_mtime_ns}"))
+    cached = caches / f"images{size}-{place}-{key.hexdigest()[:16]}.npy"
     try:
-        return names, torch.from_numpy(np.load(cached))
+        kept = np.load(cached)
+        if kept.shape == (len(names), 3, size, size) and kept.dtype == np.uint8:
+            return names, torch.from_numpy(kept)
     except (OSError, ValueError, EOFError):
         pass
     images = read_images(folder, names, size)

@@ -2,8 +2,8 @@
 
 import json
 import tarfile
+import textwrap
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +52,12 @@ def read_sources(path: Path) -> dict[str, Source]:
         raise UserError(f"{path} is no table of sources: {error}") from None
 
 
+def address(url: str) -> str:
+    """A source's address as a browser takes it."""
+    place = url.removeprefix("drive:")
+    return place if "://" in place else f"https://drive.google.com/uc?id={place}"
+
+
 def fetch(name: str, source: Source, folder: Path) -> Path:
     """The verified file folder/name; fetched, with a progress bar, only if it is not there or damaged.
 
@@ -59,46 +65,60 @@ def fetch(name: str, source: Source, folder: Path) -> Path:
     Raises UserError when no address gives it.
     """
     path = folder / name
-    if path.exists() and _is_whole(path, source.md5):
-        return path
+    reasons = []
+    if path.exists():
+        fault = _fault(path, source.md5, name)
+        if not fault:
+            return path
+        reasons.append(f"{path} {fault}")
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{name}.part"
-    reasons = []
     for url in source.urls:
         print(f"fetching {name} from {url}", flush=True)
         part.unlink(missing_ok=True)
         try:
-            if url.startswith("drive:"):
-                address = url.removeprefix("drive:")
-                if "://" in address:
-                    gdown.download(url=address, output=str(part))
-                else:
-                    gdown.download(id=address, output=str(part))
+            if url.startswith("drive:"):  # cookies would be kept in the home, which not everybody has
+                gdown.download(url=address(url), output=str(part), use_cookies=False)
             else:
                 download_url(url, str(folder), part.name)
         except Exception as error:  # gdown, urllib and http.client each raise their own kinds
-            reasons.append(f"{url}: {' '.join(str(error).split())[:150]}")
+            reasons.append(f"{url}: {_shortly(error)}")
             continue
-        if _is_whole(part, source.md5, name):
+        fault = _fault(part, source.md5, name)
+        if not fault:
             part.replace(path)
             return path
-        reasons.append(f"{url}: what arrived is damaged or something else")
+        reasons.append(f"{url}: what arrived {fault}")
     part.unlink(missing_ok=True)
-    raise UserError(f"cannot get {name} ({'; '.join(reasons)}); run this again later")
+    by_hand = f"fetch it by hand from {address(source.urls[0])}, save it as {path}, and run this again"
+    raise UserError(f"cannot get {name} ({'; '.join(reasons)}); run this again later, or {by_hand}")
 
 
-def _is_whole(path: Path, md5: str | None, name: str | None = None) -> bool:
+def _shortly(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if any(sign in text for sign in ("name resolution", "Name or service", "NameResolution", "unreachable")):
+        return "the server cannot be reached (is there a network?)"
+    return textwrap.shorten(text, 200, placeholder=" …") or type(error).__name__
+
+
+def _fault(path: Path, md5: str | None, name: str) -> str:
+    """What is wrong with a file of a download, or an empty string."""
+    damaged = "is damaged or something else"
     if md5 is not None:
-        return bool(check_integrity(path, md5))
+        return "" if path.is_file() and check_integrity(path, md5) else damaged
     try:
-        if (name or path.name).endswith(".zip"):
+        if name.endswith(".zip"):
             with zipfile.ZipFile(path) as archive:
-                return archive.testzip() is None
+                return damaged if archive.testzip() else ""
         with tarfile.open(path) as archive:
             for member in archive:
                 file = archive.extractfile(member)
                 while file is not None and file.read(1 << 20):
                     pass
-        return True
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, ValueError, zlib.error):
-        return False
+        return ""
+    except NotImplementedError:  # Deflate64, which Windows Explorer takes beyond 2 GB
+        return "is compressed in a way that Python cannot read (unpack it and zip it anew with another program)"
+    except RuntimeError:
+        return "is encrypted"
+    except Exception:  # zipfile and tarfile meet damage with errors of many kinds
+        return damaged

@@ -24,7 +24,7 @@ class ACGANDiscriminatorConfig:
 
 
 class ACGANGenerator(nn.Module):
-    """Latents and digits to images; the digit's embedding is multiplied with the latents, as in the paper's code."""
+    """Latents and digits to images; the digit's embedding is multiplied with the latents, a widespread choice."""
 
     Config = ACGANGeneratorConfig
 

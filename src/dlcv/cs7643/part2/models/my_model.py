@@ -1,6 +1,6 @@
-"""A network of our own for CIFAR-10: a whitening stem, three stages of one pooled and two residual convolutions.
+"""A network for CIFAR-10 after airbench96: a whitening stem, three stages of one pooled and two residual convolutions.
 
-Whitening, scaled logits and test-time flips are ideas of Jordan 2024 (arXiv:2404.00498); the stages are ours.
+Whitening, the stages, scaled logits and test-time flips are those of Jordan 2024 (arXiv:2404.00498); widths are ours.
 """
 
 import torch

@@ -1,0 +1,153 @@
+"""The inversion experiment of EEE7331's question 2, whole: what is done stays done, what was begun goes on.
+
+    python experiments/inversion_study.py --targets data/inversion/aligned        # everything, some hours
+    python experiments/inversion_study.py --targets data/inversion/aligned --list # what is done and what is left
+
+1. Choosing, on 20 training faces that the generator never saw: the weights of the own loss and of the pull, in W+ with
+   300 iterations; the methods that the proposed one combines. Never on the targets. Writes RUNS/choice.json.
+2. Measuring, on the targets: {Z, W, W+} x {MSE, own loss}, every method alone and the proposed one in W+ with the own
+   loss; 1,000 iterations of Adam at 0.01, one start, one noise.
+3. docs/results/inversion.csv (a line for every run and image), and the assignment's table as Markdown on the screen.
+
+Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7be5be79.pth
+"""
+
+import argparse
+import csv
+import io
+import json
+import statistics
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+try:
+    from dlcv import cli
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.files import write_text
+    from dlcv.inversion import METHODS, METRICS
+    from dlcv.sampling import save_folder
+    from dlcv.study import Run, work
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = ROOT / "inference" / "invert_faces.py"
+RESULTS = ROOT / "docs" / "results" / "inversion.csv"
+FACES = 20  # held-out training faces for choosing
+START: Mapping[str, float] = {"lpips-weight": 0.1, "cosine-weight": 0.05, "face-weight": 1.0, "pull": 0.001}
+TRIED: Mapping[str, tuple[float, ...]] = {  # below and above the start
+    "lpips-weight": (0.03, 0.3), "cosine-weight": (0.015, 0.15), "face-weight": (0.0, 3.0), "pull": (0.0003, 0.003),
+}  # fmt: skip
+SPACES, LOSSES = ("z", "w", "w+"), ("mse", "own")
+
+
+def flags(space: str, loss: str, methods: tuple[str, ...], weights: Mapping[str, float]) -> tuple[str, ...]:
+    """Those of invert_faces.py."""
+    words = ["--space", space, "--loss", loss, *(["--method", *methods] if methods else [])]
+    return (*words, *(word for name, value in weights.items() for word in (f"--{name}", str(value))))
+
+
+def choices(faces: Path, runs: Path, more: tuple[str, ...]) -> dict[str, Run]:
+    """The runs of stage 1: plain MSE, the start, one weight changed at a time, every method alone."""
+    plans = {"mse": flags("w+", "mse", (), {}), "start": flags("w+", "own", (), START)}
+    for name, values in TRIED.items():
+        methods = ("pull",) if name == "pull" else ()
+        plans |= {f"{name}_{v}": flags("w+", "own", methods, {**START, name: v}) for v in values}
+    plans |= {method: flags("w+", "own", (method,), START) for method in METHODS}
+    return {
+        name: run(faces, runs / "choice" / name, (*words, "--iterations", "300", *more))
+        for name, words in plans.items()
+    }
+
+
+def run(faces: Path, out: Path, words: tuple[str, ...]) -> Run:
+    return Run(out, SCRIPT, (str(faces), *words), product="summary.json", resume=())
+
+
+def decide(scores: Mapping[str, float]) -> dict[str, Any]:
+    """The best of each weight, and the methods that help, by the scores of stage 1 (lower is better)."""
+    chosen: dict[str, Any] = {}
+    for name, values in TRIED.items():
+        start = "pull" if name == "pull" else "start"
+        by_value = {START[name]: scores[start]} | {value: scores[f"{name}_{value}"] for value in values}
+        chosen[name] = min(by_value, key=by_value.__getitem__)
+    alone = {method: scores[method] for method in METHODS}
+    alone["pull"] = min(scores["pull"], *(scores[f"pull_{value}"] for value in TRIED["pull"]))
+    helpful = [method for method in METHODS if alone[method] < scores["start"]]
+    return chosen | {"methods": helpful or [min(alone, key=alone.__getitem__)]}
+
+
+def score(summary: Mapping[str, Any], plain: Mapping[str, Any]) -> float:
+    """The mean of the three metrics, each as a share of what plain MSE reaches."""
+    return statistics.mean(summary[metric]["mean"] / plain[metric]["mean"] for metric in METRICS)
+
+
+def measurements(targets: Path, runs: Path, chosen: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Run]:
+    """The runs of stage 2, in the order of the assignment's table."""
+    weights = {name: chosen[name] for name in START}
+    plans = {f"{space}_{loss}": flags(space, loss, (), weights) for space in SPACES for loss in LOSSES}
+    plans |= {f"w+_own_{method}": flags("w+", "own", (method,), weights) for method in METHODS}
+    plans["proposed"] = flags("w+", "own", tuple(chosen["methods"]), weights)
+    return {name: run(targets, runs / "targets" / name, (*words, *more)) for name, words in plans.items()}
+
+
+def read_summary(run: Run) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((run.out / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def write_results(path: Path, measured: Mapping[str, Run]) -> str:
+    """The csv of all images; returns the assignment's table, mean ± standard deviation over the images."""
+    text, table = io.StringIO(), ["| run | images | L2 distance | LPIPS | cosine distance | seconds an image |"]
+    table.append("|---|---|---|---|---|---|")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "image_name", *METRICS, "seconds"])
+    for name, done in measured.items():
+        with (done.out / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        writer.writerows(
+            [name, row["image_name"], *(row[metric] for metric in METRICS), row["seconds"]] for row in rows
+        )
+        summary = read_summary(done)
+        cells = [f"{summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}" for metric in METRICS]
+        table.append(f"| {name} | {len(rows)} | {' | '.join(cells)} | {float(rows[0]['seconds']):.1f} |")
+    write_text(path, text.getvalue())
+    return "\n".join(table)
+
+
+def main() -> int:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", type=Path, required=True, help="folder of the aligned portraits")
+    parser.add_argument("--data", type=Path, help="folder of the face data; if not given, the usual places: see README")
+    parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the runs")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="csv to write")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
+    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    args, more = parser.parse_args(sys.argv[1:split]), tuple(sys.argv[split + 1 :])
+    faces, kept = args.runs / "choice_faces", args.runs / "choice.json"
+    first = choices(faces, args.runs, more)
+    if not kept.exists():
+        if not args.list:
+            _, images = read_faces(args.data, "train")
+            rows = hold_out(len(images))[1][:FACES]
+            save_folder(faces, [f"{i:02d}.png" for i in range(len(rows))], images[rows].permute(0, 2, 3, 1).numpy())
+        code = work(list(first.values()), args.jobs, args.list)
+        if code or args.list:
+            return code
+        summaries = {name: read_summary(done) for name, done in first.items()}
+        scores = {name: score(summary, summaries["mse"]) for name, summary in summaries.items()}
+        write_text(kept, json.dumps(decide(scores) | {"scores": scores}, indent=1) + "\n")
+    chosen = json.loads(kept.read_text(encoding="utf-8"))
+    print(f"chosen on held-out training faces: { {name: chosen[name] for name in (*START, 'methods')} }")
+    measured = measurements(args.targets, args.runs, chosen, more)
+    code = work(list(measured.values()), args.jobs, args.list)
+    if not (code or args.list):
+        print(write_results(args.results, measured))
+    return code
+
+
+if __name__ == "__main__":
+    cli.run(main, "inversion_study.py")

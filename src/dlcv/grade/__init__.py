@@ -1,1 +1,0 @@
-"""Grades a repository as the courses do: python -m dlcv.grade."""

@@ -1,0 +1,177 @@
+"""Trains StyleGAN2 on the face data set: first at 32x32, then at the full resolution.
+
+    python train/train_stylegan2.py           # data in hw3_data/ or data/hw3_data/, everything else by default
+
+Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents at every save:
+watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+try:
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import cli, recipe, repro
+    from dlcv.averaging import ema
+    from dlcv.data import augment
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import PathLength, r1_penalty
+    from dlcv.models import stylegan2
+    from dlcv.models.gan import diff_augment
+    from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+    from dlcv.schedule import set_lr
+    from dlcv.trainer import Run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+CHANNELS = {4: 128, 8: 128, 16: 64, 32: 48, 64: 24, 128: 16}  # of both networks at each resolution
+
+
+@dataclass(frozen=True)
+class Recipe:
+    resolution: int = 64  # of the images in pixels: 16, 32, 64 or 128
+    begin: int = 32  # resolution that the training begins with; it doubles every grow_steps steps
+    grow_steps: int = 4_500  # steps at each resolution below the full one
+    fade_steps: int = 800  # steps over which a new resolution's layers are faded in
+    steps: int = 7_000  # of the whole training
+    latent_dim: int = 128  # components of z and of w
+    mapping_layers: int = 4  # of the mapping network
+    width: float = 1.0  # factor of the channels of both networks: 128, 128, 64, 48, 24 at 4, 8, 16, 32, 64 pixels
+    batch_size: int = 32  # real faces a step, and as many generated ones
+    lr: float = 2e-3  # of both networks, Adam (0, 0.99); the mapping network's is a hundredth of it
+    decay: float = 0.2  # share of the steps at the end over which the learning rate falls to 0
+    r1: float = 0.2  # weight gamma of the R1 penalty
+    r1_every: int = 16  # steps between two R1 penalties, which count as many times
+    mixing: float = 0.9  # probability that an image has two styles, one before and one after a random layer
+    path_length: float = 0.0  # weight of the path length regularisation (the paper's is 2); every 4th step, 0: none
+    augment: bool = False  # DiffAugment, on real and generated faces alike: for when the discriminator remembers faces
+    ema: float = 0.998  # decay of the averaged generator that is kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    evaluate_every: int = 250  # steps between snapshots and grids of samples
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "latent_dim", "mapping_layers", "width", "steps", "batch_size", "lr", "r1_every")
+        recipe.require_positive(self, "grow_steps", "fade_steps", "evaluate_every")
+        recipe.require_between(self, 0, 1, "decay", "mixing", "ema")
+        recipe.require_between(self, 0, math.inf, "r1", "path_length", "seed")
+        if self.resolution not in (16, 32, 64, 128):
+            raise cli.UsageError(f"--resolution {self.resolution}: must be 16, 32, 64 or 128")
+        if self.begin not in CHANNELS or self.begin > self.resolution:
+            raise cli.UsageError(f"--begin {self.begin}: must be a power of two from 4 to --resolution")
+
+    def stage(self, step: int) -> tuple[int, float]:
+        """Resolution of a step, and the share in which that resolution's layers count."""
+        size = min(self.resolution, self.begin * 2 ** (step // self.grow_steps))
+        since = step - self.grow_steps * ((size // self.begin).bit_length() - 1)
+        return size, min(1.0, (since + 1) / self.fade_steps) if size > self.begin else 1.0
+
+
+QUICK = {"steps": 400, "grow_steps": 300, "fade_steps": 50, "evaluate_every": 200, "ema": 0.97}
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains StyleGAN2 on the face data set.", QUICK)
+    out = args.out or Path("runs") / f"stylegan2_seed{r.seed}{'_quick' if args.quick else ''}"
+    device = repro.choose_device()
+
+    # Data: whole in memory. A part is held out, to see whether the discriminator remembers the faces.
+    _, images = read_faces(args.data, "train", max(r.resolution, 64))
+    training, held_out = hold_out(len(images))
+
+    # Models.
+    repro.seed_everything(r.seed)
+    channels = tuple(max(1, round(r.width * c)) for size, c in CHANNELS.items() if size <= r.resolution)
+    g = StyleGAN2Generator(stylegan2.GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
+    d = StyleGAN2Discriminator(stylegan2.DiscriminatorConfig(channels)).to(device)
+    g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
+    average, path_length = ema(g, r.ema, warmup=True), PathLength().to(device)
+    averaged = cast(StyleGAN2Generator, average.module)
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr, betas=(0.0, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr, betas=(0.0, 0.99))
+
+    def faces(rows: torch.Tensor, size: int) -> torch.Tensor:
+        """Images (B, 3, size, size) in [-1, 1]."""
+        x = to_float(images[rows].to(device)) * 2 - 1
+        return F.avg_pool2d(x, x.shape[2] // size).contiguous(memory_format=torch.channels_last)
+
+    def styles(rng: torch.Generator) -> torch.Tensor:
+        """w (B, layers, D) of new latents, most of them mixed."""
+        z = torch.randn((2 * r.batch_size, r.latent_dim), generator=rng).to(device)
+        first, second = g.style(z)[:, None].chunk(2)
+        crossing = torch.randint(1, g.layers, (r.batch_size, 1), generator=rng)
+        mixed = torch.rand((r.batch_size, 1), generator=rng) < r.mixing
+        return torch.where((mixed & (torch.arange(g.layers) >= crossing)).to(device)[:, :, None], second, first)
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+    state: dict[str, Any] = {"g": g, "d": d, "average": average, "path_length": path_length}
+    state |= {"opt_g": optimizer_g, "opt_d": optimizer_d}
+    data = {"training": len(training), "held_out": len(held_out)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        rng = repro.seed_step(r.seed, step)
+        size, fade = r.stage(step)
+        for optimizer in (optimizer_g, optimizer_d):
+            set_lr(optimizer, r.lr * (min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0))
+
+        def judge(x: torch.Tensor, rng: torch.Generator = rng, fade: float = fade) -> torch.Tensor:
+            return d(diff_augment(x, rng) if r.augment else x, fade).float()
+
+        # 1. D: real up, fake down (non-saturating); now and then flat around real faces (lazy R1), in float32.
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        real = augment.random_flips(faces(rows, size), rng)
+        penalised = r.r1 > 0 and step % r.r1_every == 0
+        with repro.bf16(device, r.bf16):
+            fake = g.synthesise(styles(rng), g.draw_noise(r.batch_size, rng), size, fade).float()
+            logits_fake = judge(fake.detach())
+        with repro.bf16(device, r.bf16 and not penalised):
+            logits_real = judge(real.requires_grad_(penalised))
+        loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
+        run.log(loss_d=loss_d, accuracy_real=(logits_real > 0).float().mean())
+        if penalised:
+            penalty = r1_penalty(logits_real, real)
+            loss_d = loss_d + r.r1 * r.r1_every * penalty
+            run.log(r1=penalty)
+        optimizer_d.zero_grad()
+        loss_d.backward()
+        optimizer_d.step()
+
+        # 2. G: the same fake up; now and then even steps in w (lazy path length regularisation), in float32.
+        d.requires_grad_(False)
+        with repro.bf16(device, r.bf16):
+            loss_g = F.softplus(-judge(fake)).mean()
+        run.log(loss_g=loss_g, accuracy_fake=(logits_fake < 0).float().mean())
+        if r.path_length and step % 4 == 0:
+            w = styles(rng)[: r.batch_size // 2]
+            made = g.synthesise(w, g.draw_noise(len(w), rng), size, fade)
+            penalty = path_length(made, w, torch.randn(made.shape, generator=rng).to(device))
+            loss_g = loss_g + r.path_length * 4 * penalty
+            run.log(path_length=penalty)
+        optimizer_g.zero_grad()
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
+
+        if run.due(r.evaluate_every):
+            with torch.no_grad():
+                samples = averaged.synthesise(averaged.style(fixed), size=size, fade=fade)
+                grid = save_grid(out / f"samples_{run.done:06d}.png", samples)
+                # How often a face that it trains on looks more real to D than one that it never saw: 0.5, unless D
+                # remembers.
+                seen, unseen = (
+                    torch.cat([d(faces(part, size), fade) for part in rows[: 8 * r.batch_size].split(r.batch_size)])
+                    for rows in (training, held_out)
+                )
+            run.log(samples=grid, training_above_held_out=float((seen[:, None] > unseen).float().mean()))
+            run.snapshot(averaged)
+    run.finish(StyleGAN2Generator)
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_stylegan2.py")
