@@ -116,6 +116,8 @@ def test_imports_point_one_way() -> None:
             "models.cifar_cnn",
             "models.autoencoder",
             "models.stylegan2",
+            "models.dcgan",
+            "data.flowers",
             "checkpoint",
             "trainer",
         },

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from dlcv.cli import UserError
-from dlcv.data import folders
+from dlcv.data.layout import is_image_name, list_images
+from dlcv.images import read_rgb
 
 # flower-categories.json of the assignment: names of the labels 1 to 102; torchvision's labels begin at 0.
 CATEGORIES = (
@@ -87,7 +88,7 @@ def read_flowers(data: Path | None, categories: list[str] | None = None, size: i
         names = list(categories or sorted(there))
         if missing := [name for name in names if name not in there]:
             raise UserError(f"{folder} has no folder {missing[0]!r}; it has {', '.join(sorted(there))}")
-        files = {name: [there[name] / file for file in folders.list_images(there[name])] for name in names}
+        files = {name: [there[name] / file for file in list_images(there[name])] for name in names}
     images = [_middle_square(path, size) for name in names for path in files[name]]
     labels = [label for label, name in enumerate(names) for _ in files[name]]
     return Flowers(torch.from_numpy(np.stack(images)), torch.tensor(labels), names)
@@ -100,7 +101,7 @@ def _category_folders(folder: Path) -> dict[str, Path]:
     return {
         path.name: path
         for path in sorted(folder.iterdir())
-        if path.is_dir() and any(folders.is_image_name(file.name) for file in path.iterdir())
+        if path.is_dir() and any(is_image_name(file.name) for file in path.iterdir())
     }
 
 
@@ -110,7 +111,7 @@ def _flowers102_files(folder: Path) -> list[list[Path]]:
 
     try:
         labels = loadmat(folder / "imagelabels.mat")["labels"].ravel()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # scipy meets damage with errors of many kinds
         raise UserError(f"cannot read {folder / 'imagelabels.mat'}: {error}") from None
     files: list[list[Path]] = [[] for _ in CATEGORIES]
     for number, label in enumerate(labels, start=1):
@@ -122,7 +123,7 @@ def _flowers102_files(folder: Path) -> list[list[Path]]:
 
 def _middle_square(path: Path, size: int) -> np.ndarray:
     """The image's largest square in the middle, resized: uint8 (3, size, size)."""
-    image = folders.read_rgb(path)
+    image = read_rgb(path)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))
