@@ -4,8 +4,9 @@
 
 As many images are generated as there are photographs, in several draws of latents. The floor is the distance of one
 random half of the photographs to the other. (Fewer images make it larger: it is no lower limit of the other numbers.)
-Adds a line for every NAME=FILE to docs/results/flowers_scores.csv and to the table in docs/models/flowers.md, and draws the nearest photographs of eight samples
-of the first one, by the cosine of the same features, to report/figures/flowers_nearest.png.
+Adds a line for every NAME=FILE to docs/results/flowers_scores.csv and to the table in docs/models/flowers.md. Draws the
+nearest photographs of eight samples of the first one, by the cosine of the same features, to
+report/figures/flowers_nearest.png.
 """
 
 import argparse

@@ -142,9 +142,9 @@ ASSIGNMENTS = {
         Row("5 d)", "1.5", "trained model", FLOWERS, (f"{FIGURES}/flowers_samples.png", f"{MODELS}/flowers.md")),
         Row("5 e)", "0.5", "diagrams", FLOWERS[1:2], (f"{FIGURES}/flowers_curves.png", TUD)),
         Row("5 f)", "1.5", "batch and single latents", ("report/flowers_figures.py",),
-            (f"{FIGURES}/flowers_batch.png", f"{FIGURES}/flowers_latents.npz", f"{RESULTS}/flowers_study.csv", TUD)),
+            (f"{FIGURES}/flowers_batch.png", f"{FIGURES}/flowers_latents.npz", f"{RESULTS}/flowers_study.csv")),
         Row("5 g)", "1.5", "favourites with their latents", ("report/flowers_figures.py",),
-            (f"{FIGURES}/flowers_favourites.png", f"{FIGURES}/flowers_mixed.png", f"{FIGURES}/flowers_latents.npz", TUD)),
+            (f"{FIGURES}/flowers_favourites.png", f"{FIGURES}/flowers_mixed.png", f"{FIGURES}/flowers_latents.npz")),
     )),
 }  # fmt: skip
 
