@@ -21,12 +21,11 @@ try:
     from sklearn.preprocessing import StandardScaler
 
     from dlcv import cli, repro
-    from dlcv.checkpoint import CHECKPOINTS
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import PAIRS, read_folder, split_folder
-    from dlcv.digit_models import load_digit_model
     from dlcv.files import write_text
     from dlcv.images import to_float
-    from dlcv.models.dann import SOURCE, TARGET
+    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -72,7 +71,7 @@ def main() -> None:
     for method in METHODS:
         for source, target in PAIRS:
             path = args.checkpoints / f"{method}_{source}_{target}.pth"
-            model = load_digit_model(path)
+            model = load_model(DigitNet, path)
             found = []
             for name, domain in ((source, SOURCE), (target, TARGET)):
                 with torch.inference_mode():

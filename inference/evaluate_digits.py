@@ -44,7 +44,7 @@ def main() -> None:
     from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import read_images, read_labels, split_folder
     from dlcv.data.folders import list_images
-    from dlcv.digit_classifier import DigitClassifier
+    from dlcv.models.digit_classifier import DigitClassifier
     from dlcv.predict import predict_labels
 
     repro.exact_float32()

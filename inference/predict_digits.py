@@ -38,17 +38,17 @@ def main() -> None:
     import os
 
     from dlcv import repro
-    from dlcv.checkpoint import CHECKPOINTS
+    from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
-    from dlcv.digit_models import load_digit_model
     from dlcv.files import check_writable, write_bytes
+    from dlcv.models.digit_net import DigitNet
     from dlcv.predict import predict_labels
 
     names = list_images(folder)
     check_writable(out)  # before the work, not after it
     repro.exact_float32()
-    model = load_digit_model(CHECKPOINTS / models[target]).to(repro.choose_device())
+    model = load_model(DigitNet, CHECKPOINTS / models[target]).to(repro.choose_device())
     images = read_images(folder, names, progress="reading, in five hundreds")
     labels = predict_labels(model, images, progress="recognising, in hundreds")
 

@@ -47,7 +47,9 @@ def tsne(kind: str, pairs: tuple[str, ...]) -> tuple[str, ...]:
 
 
 PAIRS_2020, PAIRS_2021 = ("usps_mnistm", "mnistm_svhn", "svhn_usps"), ("mnistm_usps", "svhn_mnistm", "usps_svhn")
-DANN, UDA = ("src/dlcv/models/dann.py", "train/train_dann.py"), ("src/dlcv/models/uda.py", "train/train_uda.py")
+NET = "src/dlcv/models/digit_net.py"
+DANN = (NET, "src/dlcv/models/dann.py", "train/train_dann.py")
+UDA = (NET, "src/dlcv/models/uda.py", "train/train_uda.py")
 VAE, GAN = ("src/dlcv/models/vae.py", "train/train_vae.py"), ("src/dlcv/models/gan.py", "train/train_gan.py")
 PRIOR = "train/train_vae_prior.py"
 SAGAN = ("src/dlcv/models/sagan.py", "train/train_sagan.py", "checkpoints/sagan.pth")

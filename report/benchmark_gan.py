@@ -8,7 +8,6 @@ Every line trains the same two networks, for each of two choices of them: train_
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -20,7 +19,7 @@ try:
     from tutorial_dcgan import discriminator
 
     from dlcv import cli
-    from dlcv.adversarial import Players
+    from dlcv.averaging import ema
     from dlcv.data import augment
     from dlcv.data.faces import face_folder, read_faces
     from dlcv.images import to_float
@@ -69,31 +68,27 @@ def tutorials_step(g: Generator, d: nn.Module, memory: torch.memory_format) -> S
     return step
 
 
-@dataclass
-class Rates:
-    """What `Players` asks of a recipe."""
-
-    lr_g: float = 2e-4
-    lr_d: float = 4e-4
-    beta1: float = 0.0
-    ema: float = 0.999
-    steps: int = 30_000
-    decay: float = 0.3
-
-
 def our_step(g: Generator, d: nn.Module, memory: torch.memory_format, bf16: bool) -> Step:
     """train_gan.py's: hinge loss, D spared its own gradients in G's turn, the generator averaged."""
-    players = Players(g, d, Rates(), beta2=0.99)
+    average = ema(g, 0.999)
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.0, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=4e-4, betas=(0.0, 0.99))
 
     def step(real: torch.Tensor) -> None:
-        players.set_learning_rates(0)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             fake = g(torch.randn(len(real), g.config.latent_dim)).float()
             logits_real, logits_fake = d(real.to(memory_format=memory)).float(), d(fake.detach()).float()
-        players.step_d(discriminator_loss(logits_real, logits_fake))
-        with players.frozen_d(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        optimizer_d.zero_grad(set_to_none=True)
+        discriminator_loss(logits_real, logits_fake).backward()
+        optimizer_d.step()
+        d.requires_grad_(False)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss_g = generator_loss(d(fake).float())
-        players.step_g(loss_g)
+        optimizer_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
 
     return step
 

@@ -23,7 +23,8 @@ try:
     from dlcv.data.digits import read_folder, split_folder
     from dlcv.data.folders import list_images
     from dlcv.images import to_float
-    from dlcv.models.dann import DANN, SOURCE, TARGET, DANNConfig
+    from dlcv.models.dann import DomainClassifier
+    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -68,15 +69,15 @@ def from_memory(folder: Path, batch_size: int) -> Iterator[torch.Tensor]:
 
 
 def step_function(channels_last: bool, bf16: bool, compiled: bool) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    model = DANN(DANNConfig())
+    model, tell_domain = DigitNet(DigitNetConfig()), DomainClassifier()
     memory = torch.channels_last if channels_last else torch.contiguous_format
     model.to(memory_format=memory)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
+    optimizer = torch.optim.AdamW([*model.parameters(), *tell_domain.parameters()], 1e-3)
 
     def losses(x_source: torch.Tensor, x_target: torch.Tensor) -> torch.Tensor:
         f_source, f_target = model.extract(x_source, SOURCE), model.extract(x_target, TARGET)
         logits = model.classifier(f_source)
-        domain = model.tell_domain(torch.cat([f_source, f_target]), 0.1).float()
+        domain = tell_domain(torch.cat([f_source, f_target]), 0.1).float()
         y = torch.arange(len(x_source)) % 10
         is_source = (torch.arange(len(domain)) < len(x_source)).float()
         return F.cross_entropy(logits.float(), y) + F.binary_cross_entropy_with_logits(domain, is_source)

@@ -40,7 +40,7 @@ TRAIN_IMAGES = 10_000
 def evaluate(runs: list[Path], kept: Path, data: Path | None) -> None:
     """Every epoch of seed 0, the last one of the others; what was read before is not read again."""
     for run in runs:
-        snapshots = sorted(run.glob("snapshots/epoch_*.pth"))
+        snapshots = sorted(run.glob("snapshots/step_*.pth"))
         snapshots = snapshots if run.name.endswith("_seed0") else snapshots[-1:]
         for split in ("test", "train"):
             limit = ["--limit", str(TRAIN_IMAGES)] if split == "train" else []

@@ -26,10 +26,10 @@ try:
     from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import read_folder, read_images, read_labels, split_folder
     from dlcv.data.folders import list_images
-    from dlcv.digit_classifier import DigitClassifier
     from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float
     from dlcv.models.acgan import ACGANGenerator
+    from dlcv.models.digit_classifier import DigitClassifier
     from dlcv.sampling import sample_digits
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None

@@ -13,18 +13,20 @@ error of a VAE's reconstructions (of the posterior's mean) of the real faces, pi
 import argparse
 import hashlib
 from pathlib import Path
+from typing import cast
 
 try:
     import torch
 
     from dlcv import cli, metrics, repro
-    from dlcv.checkpoint import model_from, read_checkpoint
+    from dlcv.checkpoint import read_checkpoint
     from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float, to_uint8
     from dlcv.models.gan import Generator
     from dlcv.models.sagan import SAGANGenerator
     from dlcv.models.stylegan2 import StyleGAN2Generator
+    from dlcv.models.table import load_any
     from dlcv.models.vae import VAE, VAEConfig
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -36,14 +38,13 @@ COLUMNS = (
 )  # fmt: skip
 SEED = 1  # of the generated faces
 Model = VAE | Generator | SAGANGenerator | StyleGAN2Generator
-CLASSES: dict[str, type[Model]] = {cls.__name__: cls for cls in (VAE, SAGANGenerator, StyleGAN2Generator)}
 NEAREST = 3  # neighbours in precision and recall
 
 
 def load(path: Path) -> tuple[Model, int]:
     """The VAE, GAN, SAGAN or StyleGAN2 in a checkpoint, and its step."""
-    content = read_checkpoint(path)
-    return model_from(CLASSES.get(content["arch"], Generator), content, path), content["provenance"]["step"]
+    model = load_any(path, VAE, Generator, SAGANGenerator, StyleGAN2Generator)
+    return cast(Model, model), read_checkpoint(path)["provenance"]["step"]
 
 
 @torch.inference_mode()

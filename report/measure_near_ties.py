@@ -10,10 +10,11 @@ try:
     import torch
 
     from dlcv import cli
+    from dlcv.checkpoint import load_model
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
-    from dlcv.digit_models import load_digit_model
     from dlcv.images import to_float
+    from dlcv.models.digit_net import DigitNet
     from dlcv.predict import TIE_MARGIN
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
@@ -37,7 +38,7 @@ def main() -> None:
     images = read_images(args.folder, list_images(args.folder))
     print(f"| checkpoint | images | largest difference to float64 | gaps below {TIE_MARGIN} |\n|---|---|---|---|")
     for path in args.checkpoints:
-        model = load_digit_model(path)
+        model = load_model(DigitNet, path)
         exact = logits(model.double(), images, 500, 2, True, torch.float64)
         model = model.float()
         largest = 0.0

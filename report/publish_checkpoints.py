@@ -12,15 +12,10 @@ import hashlib
 from pathlib import Path
 
 try:
-    from torch import nn
-
     from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, model_from, read_checkpoint, read_manifest, save_checkpoint
-    from dlcv.cifar_models import load_cifar_model
     from dlcv.files import write_bytes, write_text
-    from dlcv.models.gan import Generator
-    from dlcv.models.sagan import SAGANGenerator
-    from dlcv.models.vae import VAE
+    from dlcv.models.table import CLASSES, load_any
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -56,10 +51,7 @@ def main() -> None:
     manifest = read_manifest(args.into / "MANIFEST")
     for name, path in models.items():
         # Nothing but a checkpoint is published: the project's own, or a course's plain state dict.
-        if (path.parent / "model.json").exists():
-            load_cifar_model(path)
-        else:
-            read_checkpoint(path)
+        load_any(path)
         later = {"coarse_chroma": True} if args.coarse_chroma else {}
         later |= {"rows": args.rows} if args.rows else {}
         if later:
@@ -67,10 +59,10 @@ def main() -> None:
             later = {key: value for key, value in later.items() if trained["config"].get(key) != value}
             if "coarse_chroma" in later and trained["arch"] == "VAE":
                 raise cli.UsageError(f"{path} holds a VAE: it has no coarse chroma")
-            cls: type[nn.Module] = {"SAGANGenerator": SAGANGenerator, "VAE": VAE}.get(trained["arch"], Generator)
             changed = trained | {"config": trained["config"] | later}  # neither has weights of its own
             told = dict.fromkeys(later, "added after the training")
-            save_checkpoint(args.into / name, model_from(cls, changed, path), trained["provenance"] | told)
+            model = model_from(CLASSES[trained["arch"]], changed, path)
+            save_checkpoint(args.into / name, model, trained["provenance"] | told)
         else:
             write_bytes(args.into / name, path.read_bytes())
         content = (args.into / name).read_bytes()

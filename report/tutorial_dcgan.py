@@ -7,22 +7,21 @@ Networks, initialisation, losses and loop as in pytorch.org/tutorials/beginner/d
 averaging, float32); data loading is ours, and the generator is dlcv.models.gan.Generator, whose last layer has a bias.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 try:
-    import numpy as np
     import torch
     import torch.nn.functional as F
     from torch import nn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, save_checkpoint
     from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.models.gan import Generator, GeneratorConfig
-    from dlcv.trainer import run_steps
+    from dlcv.trainer import Run
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -56,7 +55,6 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the tutorial's DCGAN on faces.", {"steps": 20, "evaluate_every": 20})
     out = args.out or Path("runs/tutorial_dcgan")
     device = repro.choose_device()
-    current_commit()
     _, images = read_faces(args.data, "train")
     training, _ = hold_out(len(images))
     repro.seed_everything(r.seed)
@@ -66,14 +64,16 @@ def main() -> None:
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr, betas=(0.5, 0.999))
     ones, zeros = torch.ones(r.batch_size, device=device), torch.zeros(r.batch_size, device=device)
 
-    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = repro.seed_step(r.seed, step)
-        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
-        return to_float(images[rows].to(device)) * 2 - 1, z
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+    state = {"g": g, "d": d, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
+    data = {"training": len(training), "images": fingerprint(images)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        rng = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
+        real = to_float(images[rows].to(device)) * 2 - 1
 
-    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
-        real, z = batch
         # 1. D: real to 1, fake to 0.
         optimizer_d.zero_grad()
         loss_real = F.binary_cross_entropy_with_logits(d(real), ones)
@@ -82,28 +82,20 @@ def main() -> None:
         loss_fake = F.binary_cross_entropy_with_logits(d(fake.detach()), zeros)
         loss_fake.backward()
         optimizer_d.step()
+
         # 2. G: fake to 1.
         optimizer_g.zero_grad()
         loss_g = F.binary_cross_entropy_with_logits(d(fake), ones)
         loss_g.backward()
         optimizer_g.step()
-        return {"loss_d": loss_real + loss_fake, "loss_g": loss_g}
 
-    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
-
-    def evaluate(done: int) -> dict[str, float | np.ndarray]:
-        g.eval()
-        with torch.no_grad():
-            samples = save_grid(out / f"samples_{done:06d}.png", g(fixed))
-        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", g, {"step": done, "recipe": asdict(r)})
-        g.train()
-        return {"samples": samples}
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"g": g, "d": d, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d},
-    )  # fmt: skip
+        run.log(loss_d=loss_real + loss_fake, loss_g=loss_g)
+        if run.due(r.evaluate_every):
+            g.eval()
+            with torch.no_grad():
+                run.log(samples=save_grid(out / f"samples_{run.done:06d}.png", g(fixed)))
+            g.train()
+            run.snapshot(g)
 
 
 if __name__ == "__main__":

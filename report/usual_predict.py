@@ -17,7 +17,7 @@ try:
     from torchvision import transforms
 
     from dlcv.checkpoint import CHECKPOINTS, load_model
-    from dlcv.models.dann import DANN
+    from dlcv.models.digit_net import DigitNet
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -38,7 +38,7 @@ class Digits(Dataset[Any]):
 
 def main() -> None:
     folder, target, out, workers = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-    model = load_model(DANN, CHECKPOINTS / MODELS[target])
+    model = load_model(DigitNet, CHECKPOINTS / MODELS[target])
     loader = DataLoader(Digits(folder), batch_size=128, num_workers=workers)
     names, labels, loading = [], [], 0.0
     started = time.perf_counter()

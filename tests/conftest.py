@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import json
 import os
 import random
 import re
@@ -9,13 +10,14 @@ import runpy
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -95,6 +97,21 @@ def run_script(
     return subprocess.CompletedProcess([str(word) for word in command], int(str(code or 0)), *texts)
 
 
+def run_in_one_process(commands: Sequence[Sequence[object]], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Commands of `run_script`, one after another, in a new process with this environment; ends at one that fails."""
+    code = """if True:
+        import json, sys
+        from conftest import run_script
+        for words in json.loads(sys.argv[1]):
+            result = run_script(*words)
+            if result.returncode:
+                sys.exit(result.stderr)
+        """
+    paths = os.pathsep.join([str(REPO / "tests"), str(REPO / "src")])
+    words = json.dumps([[str(word) for word in command] for command in commands])
+    return call("python3", "-c", code, words, env=env | {"PYTHONPATH": paths})
+
+
 def _words_of_wrapper(wrapper: Path, arguments: list[str]) -> list[str]:
     """What a hw*.sh passes to python3, with its own arguments in it."""
     match = re.search(r"\bexec python3 (.*)", wrapper.read_text().replace("\\\n", " "))
@@ -132,7 +149,9 @@ def _everything_put_back() -> Iterator[None]:
     Warnings are printed, as in a process of its own, instead of collected by pytest.
     """
     folder, environment, argv, path = Path.cwd(), os.environ.copy(), sys.argv, sys.path.copy()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+    }
     streams = random.getstate(), np.random.get_state(), torch.get_rng_state()
     threads, dtype, grad = torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
     exact = torch.are_deterministic_algorithms_enabled()
@@ -230,16 +249,32 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture
-def repo_copy(tmp_path: Path) -> Path:
+def copy_repository(copy: Path) -> Path:
     """What a grader has: a copy of the wrappers, the code and the checkpoints."""
-    copy = tmp_path / "clone"
     copy.mkdir()
     for script in REPO.glob("*.sh"):
         shutil.copy(script, copy)
     for folder in ("src", "inference", "checkpoints"):
         shutil.copytree(REPO / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     return copy
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[dict[str, str]]:
+    """Takes the right to write from all below a folder; the environment in which root leaves it as it is, too."""
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    try:
+        yield {"PYTHONDONTWRITEBYTECODE": "1"} if os.geteuid() == 0 else {}
+    finally:
+        for path in paths:
+            path.chmod(path.stat().st_mode | stat.S_IWUSR)
+
+
+@pytest.fixture
+def repo_copy(tmp_path: Path) -> Path:
+    return copy_repository(tmp_path / "clone")
 
 
 @pytest.fixture(scope="session")

@@ -46,7 +46,7 @@ def test_training_and_what_it_writes(arrays: Path, tmp_path: Path) -> None:
     provenance = read_checkpoint(tmp_path / "a" / "model.pth")["provenance"]
     assert provenance["data"] == {"training": 54, "held_out": 6} and provenance["epoch"] == 2
     assert 0 <= provenance["metrics"]["held_out_accuracy"] <= 1
-    assert {path.name for path in (tmp_path / "a" / "snapshots").iterdir()} == {"epoch_001.pth", "epoch_002.pth"}
+    assert {path.name for path in (tmp_path / "a" / "snapshots").iterdir()} == {"step_000004.pth", "step_000008.pth"}
     assert load_model(CifarCNN, tmp_path / "a" / "model.pth").config.separable
 
     train(arrays, tmp_path / "b")

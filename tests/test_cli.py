@@ -209,6 +209,21 @@ def test_signals_clean_up(tmp_path: Path, number: signal.Signals) -> None:
     assert ignored.returncode == 0  # nohup
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_within_an_import_is_not_lost(tmp_path: Path, number: signal.Signals) -> None:
+    """Packages import optional ones with a bare `except:`, which catches whatever a signal's handler raises."""
+    package = f"package_{number.name}"  # this process imports each name once
+    (tmp_path / f"{package}.py").write_text(
+        "import os, time\ntry:\n    os.kill(os.getpid(), SIGNAL)\n    time.sleep(0.3)\nexcept:\n    pass\n".replace(
+            "SIGNAL", str(int(number))
+        )
+    )
+    result = run_script("python3", command(tmp_path, f"import {package}; time.sleep(5); print('lost')"))
+    code, message = (130, "interrupted") if number == signal.SIGINT else (143, "ended by SIGTERM")
+    assert_one_line(result, code, f"command: {message}")
+    assert result.stdout == ""
+
+
 def test_enough_memory_is_said_by_the_limit_of_the_shell(tmp_path: Path) -> None:
     out = tmp_path / "o.csv"
     line = 'ulimit -v 700000; exec bash "$@"'

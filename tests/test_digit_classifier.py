@@ -8,7 +8,7 @@ from conftest import REPO, assert_one_line, call
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
-from dlcv.digit_classifier import DigitClassifier
+from dlcv.models.digit_classifier import DigitClassifier
 
 CHECKPOINT = REPO / "checkpoints" / "digit_classifier.pth"
 SCRIPT = REPO / "inference" / "evaluate_digits.py"

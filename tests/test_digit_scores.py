@@ -12,10 +12,10 @@ from PIL import Image
 
 from dlcv import repro
 from dlcv.checkpoint import load_model, save_checkpoint
-from dlcv.digit_classifier import DigitClassifier
 from dlcv.images import to_float
 from dlcv.metrics import frechet_distance
 from dlcv.models.acgan import ACGANGenerator, ACGANGeneratorConfig
+from dlcv.models.digit_classifier import DigitClassifier
 from dlcv.sampling import sample_digits
 
 SCRIPT = REPO / "report" / "digit_scores.py"

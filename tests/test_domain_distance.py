@@ -11,8 +11,7 @@ from conftest import REPO, assert_one_line, run_script
 
 from dlcv.checkpoint import save_checkpoint
 from dlcv.data.digits import PAIRS
-from dlcv.models.dann import DANN, DANNConfig
-from dlcv.models.uda import UDA, UDAConfig
+from dlcv.models.digit_net import DigitNet, DigitNetConfig
 
 SCRIPT = REPO / "experiments" / "domain_distance.py"
 
@@ -31,8 +30,8 @@ def test_errors_at_the_limits() -> None:
 def test_the_command(digits: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     for source, target in PAIRS:
-        save_checkpoint(tmp_path / f"dann_{source}_{target}.pth", DANN(DANNConfig(width=2, hidden=4)), {})
-        save_checkpoint(tmp_path / f"uda_{source}_{target}.pth", UDA(UDAConfig(width=2, hidden=4)), {})
+        save_checkpoint(tmp_path / f"dann_{source}_{target}.pth", DigitNet(DigitNetConfig(width=2, hidden=4)), {})
+        save_checkpoint(tmp_path / f"uda_{source}_{target}.pth", DigitNet(DigitNetConfig(width=2, hidden=4)), {})
     words = ["python3", SCRIPT, "--checkpoints", tmp_path, "--data", digits, "--out", tmp_path / "out.csv"]
     assert_one_line(run_script(*words, "--images", 11), 1, "give --images 10 or fewer")
     result = run_script(*words, "--images", 10)

@@ -17,14 +17,14 @@ from dlcv.data.arrays import read_arrays
 from dlcv.data.digits import read_folder, read_labels
 from dlcv.images import to_float
 from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
-from dlcv.models.dann import DANN, SOURCE, DANNConfig
+from dlcv.models.digit_net import SOURCE, DigitNet, DigitNetConfig
 from dlcv.predict import predict_labels
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = DANN(DANNConfig(width=4, hidden=8, domain_hidden=8))
+    model = DigitNet(DigitNetConfig(width=4, hidden=8))
     model.train()
     for _ in range(3):
         model.domain = SOURCE
@@ -45,7 +45,7 @@ def test_every_look_is_written_down(digits: Path, checkpoint: Path, tmp_path: Pa
     assert [row["purpose"] for row in rows] == ["a test, of the ledger", "again"]
     assert [row["images"] for row in rows] == ["10", "40"]
 
-    model = load_model(DANN, checkpoint)
+    model = load_model(DigitNet, checkpoint)
     names, images = read_folder(digits / "digits" / "usps" / "test")
     truth = read_labels(digits, "usps", "test", names).numpy()
     predicted = predict_labels(model, images)
@@ -91,9 +91,9 @@ def test_a_part_of_the_images(checkpoint: Path, digits: Path, tmp_path: Path) ->
 
 
 class Generator(nn.Module):
-    Config = DANNConfig
+    Config = DigitNetConfig
 
-    def __init__(self, config: DANNConfig) -> None:
+    def __init__(self, config: DigitNetConfig) -> None:
         super().__init__()
 
 
@@ -101,28 +101,28 @@ def test_a_checkpoint_gives_the_same_network(checkpoint: Path) -> None:
     x = torch.rand(4, 3, 28, 28)
     content = torch.load(checkpoint, weights_only=True)
     assert content["config"]["width"] == 4 and content["provenance"]["seed"] == 0
-    a, b = load_model(DANN, checkpoint), load_model(DANN, checkpoint)
+    a, b = load_model(DigitNet, checkpoint), load_model(DigitNet, checkpoint)
     assert not a.training and torch.equal(a(x), b(x))
 
 
 def test_foreign_files_are_refused(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"model\.pth holds a DANN, not a Generator"):
+    with pytest.raises(UserError, match=r"model\.pth holds a DigitNet, not a Generator"):
         load_model(Generator, checkpoint)
     (tmp_path / "text.pth").write_text("hello")
     with pytest.raises(UserError, match="not a checkpoint of this project"):
-        load_model(DANN, tmp_path / "text.pth")
+        load_model(DigitNet, tmp_path / "text.pth")
     torch.save({"weights": 1}, tmp_path / "other.pth")
     with pytest.raises(UserError, match="not a checkpoint of this project"):
-        load_model(DANN, tmp_path / "other.pth")
+        load_model(DigitNet, tmp_path / "other.pth")
     torch.save(nn.Linear(1, 1), tmp_path / "pickled.pth")  # code in a pickle is never run
     with pytest.raises(UserError, match="not a checkpoint of this project"):
-        load_model(DANN, tmp_path / "pickled.pth")
+        load_model(DigitNet, tmp_path / "pickled.pth")
 
 
 def test_damage_is_noticed_by_the_manifest(checkpoint: Path) -> None:
     (checkpoint.parent / "MANIFEST").write_text(f"{'0' * 64}  model.pth\n")
     with pytest.raises(UserError, match=r"damaged.*download_models\.sh"):
-        load_model(DANN, checkpoint)
+        load_model(DigitNet, checkpoint)
 
 
 def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) 
     assert float(lines[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-4)
 
     torch.save({"weights": 1}, tmp_path / "other.pth")
-    assert_one_line(call(*command, tmp_path / "other.pth"), 1, "holds no network for CIFAR-10")
+    assert_one_line(call(*command, tmp_path / "other.pth"), 1, "other.pth is not a checkpoint of this project")
     torch.save({"fc1.weight": torch.zeros(2, 2)}, tmp_path / "wrong.pth")
     assert_one_line(call(*command, tmp_path / "wrong.pth"), 1, "does not fit this version of TwoLayerNet")
     (tmp_path / "text.pth").write_text("no checkpoint")

@@ -158,12 +158,16 @@ def test_memory_is_counted_once_and_whole(how: str, tmp_path: Path, monkeypatch:
         assert "GiB of memory" in run_python(MEMFD, tmp_path, limits=limits).ended
 
 
-def test_groups_of_killed_graders_are_removed() -> None:
+def test_groups_of_killed_graders_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     if (group := memory.cgroup(1 << 30)) is None:
         pytest.skip("no control group can be made here")
     left = group.folder.with_name("dlcv-grader-999999999-1")
     left.mkdir()
     group.close()
+    between = memory.cgroup(1 << 30)
+    assert between is not None and left.exists()  # it is too young to be sure
+    between.close()
+    monkeypatch.setattr(memory, "OLD", -1.0)
     second = memory.cgroup(1 << 30)
     assert second is not None and not left.exists()
     second.close()
@@ -645,6 +649,16 @@ def test_graders_that_are_ended_say_what_ended_them(tmp_path: Path, monkeypatch:
     ):
         monkeypatch.setattr(classroom, "own_command", lambda *words, last=last: [sys.executable, "-c", progress + last])
         assert classroom.grade_one(tmp_path, tmp_path / "out", [], 0.5).removesuffix(", and was ended") == message
+
+
+def test_a_class_uses_this_very_grader(tmp_path: Path) -> None:
+    """Not another that is installed or on PYTHONPATH, as when the path of a clone holds a colon and is cut there."""
+    (tmp_path / "grader").mkdir()
+    (tmp_path / "grader" / "__init__.py").write_text("raise SystemExit('another grader')\n")
+    command = sandbox.own_command("grader", "--seconds", "0")
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:/no:such"}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "must be positive" in done.stderr, done.stderr
 
 
 def test_a_class_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:

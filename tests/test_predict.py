@@ -1,22 +1,21 @@
 """hw3_p3.sh, hw3_p4.sh, hw2_p3.sh, hw2_bonus.sh and evaluate_predictions.py, called as graders call them."""
 
 import csv
-import os
 import re
 import shutil
-import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, SAMPLES, assert_one_line, call, run_script
+from conftest import REPO, SAMPLES, assert_one_line, call, read_only, run_in_one_process, run_script
 from PIL import Image
 
 from dlcv import predict
+from dlcv.checkpoint import load_model
 from dlcv.data.digits import DOMAINS, read_images
 from dlcv.data.folders import list_images
-from dlcv.digit_models import load_digit_model
+from dlcv.models.digit_net import DigitNet
 
 HW3, HW2 = REPO / "hw3_p3.sh", REPO / "hw2_p3.sh"
 IMPROVED, BONUS = REPO / "hw3_p4.sh", REPO / "hw2_bonus.sh"
@@ -90,18 +89,8 @@ def test_same_bytes_in_every_environment(
     references: dict[Path, bytes], tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """In a process of its own for each, where both methods run: threads and kernels are chosen once."""
-    code = """if True:
-        import sys
-        from pathlib import Path
-        from conftest import run_script
-        for script, out in zip(sys.argv[2::2], sys.argv[3::2]):
-            result = run_script("bash", script, sys.argv[1], "svhn", out)
-            assert result.returncode == 0, result.stderr
-        """
     outs = {script: tmp_path / f"{script.stem}.csv" for script in references}
-    words = [word for pair in outs.items() for word in pair]
-    paths = os.pathsep.join([str(REPO / "tests"), str(REPO / "src")])
-    result = call("python3", "-c", code, SAMPLES, *words, env=environment | {"PYTHONPATH": paths})
+    result = run_in_one_process([["bash", script, SAMPLES, "svhn", out] for script, out in outs.items()], environment)
     assert result.returncode == 0, result.stderr
     for script, reference in references.items():
         assert outs[script].read_bytes() == reference
@@ -121,16 +110,12 @@ def test_same_bytes_from_elsewhere_with_strange_paths(reference: bytes, repo_cop
 
 
 def test_read_only_clone(reference: bytes, repo_copy: Path, tmp_path: Path) -> None:
-    for path in [repo_copy, *repo_copy.rglob("*")]:
-        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     before = sorted(repo_copy.rglob("*"))
-    environment = {"PYTHONDONTWRITEBYTECODE": "1"} if os.geteuid() == 0 else {}  # root may write all the same
-    result = call("bash", repo_copy / "hw3_p3.sh", SAMPLES, "svhn", tmp_path / "o.csv", env=environment)
+    with read_only(repo_copy) as environment:
+        result = call("bash", repo_copy / "hw3_p3.sh", SAMPLES, "svhn", tmp_path / "o.csv", env=environment)
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "o.csv").read_bytes() == reference
     assert sorted(repo_copy.rglob("*")) == before
-    for path in [repo_copy, *repo_copy.rglob("*")]:
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
@@ -140,7 +125,7 @@ def test_same_labels_in_every_batch_size_without_onednn(
     references: dict[Path, bytes], batch_size: int, onednn: bool
 ) -> None:
     for script, reference in references.items():
-        model = load_digit_model(REPO / "checkpoints" / SVHN_MODELS[script])
+        model = load_model(DigitNet, REPO / "checkpoints" / SVHN_MODELS[script])
         with torch.backends.mkldnn.flags(enabled=onednn):
             labels = predict.predict_labels(model, read_images(SAMPLES, list_images(SAMPLES)), batch_size)
         assert [str(label) for label in labels] == [line[-1:] for line in reference.decode().split()[1:]]
@@ -152,7 +137,7 @@ DIGIT_CHECKPOINTS = sorted(p.stem for kind in ("dann", "uda") for p in (REPO / "
 @pytest.mark.parametrize("name", DIGIT_CHECKPOINTS)
 def test_the_tie_margin_is_wide_enough(name: str) -> None:
     """float32 logits differ from float64's by far less than the margin within which float64 decides."""
-    model = load_digit_model(REPO / "checkpoints" / f"{name}.pth")
+    model = load_model(DigitNet, REPO / "checkpoints" / f"{name}.pth")
     x = read_images(SAMPLES, list_images(SAMPLES)).double() / 255
     with torch.inference_mode():
         single = model(x.float()).double()
@@ -305,7 +290,7 @@ class TestEvaluatePredictions:
 def test_images_of_a_hundred_thousand_fit(tmp_path: Path) -> None:
     """The images' own array is what grows with their number: 2,352 bytes each, not a float copy of all."""
     images = torch.from_numpy(np.zeros((3_000, 3, 28, 28), np.uint8))
-    model = load_digit_model(REPO / "checkpoints" / "dann_mnistm_svhn.pth")
+    model = load_model(DigitNet, REPO / "checkpoints" / "dann_mnistm_svhn.pth")
     sizes: list[int] = []
     model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
     predict.predict_labels(model, images)

@@ -4,13 +4,12 @@ The variants (threads, kernels, batch sizes) run on 32 images, which must be tho
 """
 
 import hashlib
-import stat
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, run_script
+from conftest import REPO, assert_one_line, call, copy_repository, read_only, run_script
 from PIL import Image
 
 from dlcv.checkpoint import load_model
@@ -52,14 +51,32 @@ def some(wrapper: str, batch_size: int = 8) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    folder = tmp_path_factory.mktemp("graded")
-    for wrapper in WRAPPERS:
-        result = call("bash", REPO / wrapper, f"new ü/{wrapper}", cwd=folder)  # a folder that is not there yet
-        assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
-        made = folder / "new ü" / wrapper
-        assert sorted(path.name for path in made.iterdir()) == sorted(NAMES[wrapper])
-    return {wrapper: read(folder / "new ü" / wrapper, wrapper) for wrapper in WRAPPERS}
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """hw2_p1.sh into a folder that is not there yet; hw2_p2.sh from a read-only clone with a strange name, elsewhere,
+    over an old file and beside others."""
+    work = tmp_path_factory.mktemp("graded")
+    clone = copy_repository(work / "ein Klon 作業 ü")
+    there = work / "there"
+    there.mkdir()
+    (there / "3_057.png").write_text("old")
+    (there / "mine.txt").write_text("mine")
+    with read_only(clone) as environment:
+        for script, out in ((REPO / "hw2_p1.sh", "new ü/faces"), (clone / "hw2_p2.sh", "there")):
+            result = call("bash", script, out, cwd=work, env=environment)
+            assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
+    return {"hw2_p1.sh": work / "new ü" / "faces", "hw2_p2.sh": there}
+
+
+@pytest.fixture(scope="module")
+def pictures(folders: dict[str, Path]) -> dict[str, np.ndarray]:
+    return {wrapper: read(folder, wrapper) for wrapper, folder in folders.items()}
+
+
+def test_a_folder_holds_what_is_asked_for_and_what_was_there(folders: dict[str, Path]) -> None:
+    assert {path.name for path in folders["hw2_p1.sh"].iterdir()} == set(NAMES["hw2_p1.sh"])
+    assert {path.name for path in folders["hw2_p2.sh"].iterdir()} == {*NAMES["hw2_p2.sh"], "mine.txt"}
+    assert (folders["hw2_p2.sh"] / "mine.txt").read_text() == "mine"
+    assert {path.name for path in folders["hw2_p2.sh"].parent.iterdir()} == {"ein Klon 作業 ü", "new ü", "there"}
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -98,24 +115,6 @@ def test_same_pixels_in_every_environment(
     found = np.load(tmp_path / "some.npz")
     for index, wrapper in enumerate(WRAPPERS):
         assert np.array_equal(found[f"arr_{index}"], pictures[wrapper][list(ROWS[wrapper])])
-
-
-def test_a_second_run_replaces_its_own_alone(repo_copy: Path, pictures: dict[str, np.ndarray], tmp_path: Path) -> None:
-    """From a read-only clone with a strange name, elsewhere, over old files and beside those of others."""
-    clone = repo_copy.rename(tmp_path / "ein Klon 作業 ü")
-    for path in [clone, *clone.rglob("*")]:
-        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "3_057.png").write_text("old")
-    (out / "mine.txt").write_text("mine")
-    result = call("bash", clone / "hw2_p2.sh", out, cwd=tmp_path, env={"PYTHONDONTWRITEBYTECODE": "1"})
-    for path in [clone, *clone.rglob("*")]:
-        path.chmod(path.stat().st_mode | stat.S_IWUSR)
-    assert result.returncode == 0, result.stderr
-    assert {path.name for path in out.iterdir()} == {*NAMES["hw2_p2.sh"], "mine.txt"}
-    assert np.array_equal(read(out, "hw2_p2.sh"), pictures["hw2_p2.sh"])
-    assert (out / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)

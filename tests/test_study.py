@@ -6,7 +6,7 @@ from pathlib import Path
 from conftest import REPO, assert_one_line, call
 
 from dlcv.checkpoint import load_model, read_checkpoint, read_manifest
-from dlcv.models.dann import DANN
+from dlcv.models.digit_net import DigitNet
 
 
 def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_study_is_resumable_and_published(digits: Path, tmp_path: Path) -> None:
     result = call(*publish)
     assert result.returncode == 0, result.stderr
     assert set(read_manifest(tmp_path / "checkpoints" / "MANIFEST")) == {"dann_svhn_usps.pth"}
-    load_model(DANN, tmp_path / "checkpoints" / "dann_svhn_usps.pth")  # its SHA-256 is the MANIFEST's
+    load_model(DigitNet, tmp_path / "checkpoints" / "dann_svhn_usps.pth")  # its SHA-256 is the MANIFEST's
     command = ["python3", REPO / "report" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
     model = study / "svhn_usps_source_seed0" / "model.pth"
     assert call(*command, f"one.pth={model}").returncode == 0

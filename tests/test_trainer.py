@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlcv.cli import UserError
 from dlcv.schedule import warmup_cosine
-from dlcv.trainer import Interrupted, read_log, read_save, run_steps
+from dlcv.trainer import Interrupted, Run, read_log, read_save
 
 TRAIN = REPO / "train" / "train_dann.py"
 TRAIN_UDA = REPO / "train" / "train_uda.py"
@@ -83,10 +83,12 @@ def test_nothing_is_overwritten(digits: Path, tmp_path: Path) -> None:
 
 
 def stop_after(values: list[float], out: Path, **options: object) -> None:
-    def train_step(step: int, batch: float) -> dict[str, torch.Tensor]:
-        return {"loss": torch.tensor(batch)}
-
-    run_steps(train_step, lambda step: values[step], steps=len(values), recipe={}, out=out, state={}, **options)
+    evaluate, every = options.pop("evaluate", None), options.pop("evaluate_every", 500)
+    run = Run(out, {}, steps=len(values), state={}, **options)
+    for step in run:
+        run.log(loss=torch.tensor(values[step]))
+        if run.due(every) and evaluate:
+            run.log(**evaluate(run.done))
 
 
 def test_means_are_logged(tmp_path: Path) -> None:
@@ -203,3 +205,90 @@ def test_scripts_say_how_to_get_there(script: Path, tmp_path: Path) -> None:
     )
     assert bare.returncode == 1
     assert "make setup" in bare.stderr and len(bare.stderr.strip().splitlines()) == 1
+
+
+def short_run(out: Path, values: list[float], save_seconds: float = 0.0, **options: object) -> torch.nn.Linear:
+    """A training of one small layer that saves after every step."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 2)
+    run = Run(out, {"lr": 0.1}, steps=len(values), state={"layer": layer}, save_seconds=save_seconds, **options)
+    for step in run:
+        with torch.no_grad():
+            layer.weight += values[step]
+        run.log(loss=layer.weight.mean())
+    return layer
+
+
+def with_one_bit_changed(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+DAMAGES = {
+    "empty": lambda data: b"",
+    "one byte": lambda data: data[:1],
+    "cut in the first line": lambda data: data[:7],
+    "cut in the digest": lambda data: data[:40],
+    "digest alone": lambda data: data[:76],
+    "half": lambda data: data[: len(data) // 2],
+    "last byte missing": lambda data: data[:-1],
+    "one byte more": lambda data: data + b"\0",
+    "one bit of the weights": lambda data: with_one_bit_changed(data, len(data) // 2),
+    "one bit of the digest": lambda data: with_one_bit_changed(data, 30),
+    "zeros": lambda data: bytes(len(data)),
+    "zeros at the end": lambda data: data[:-512] + bytes(512),
+    "text": lambda data: b"hello\n",
+    "a save without its first line": lambda data: data[data.index(b"\n") + 1 :],
+    "a plain torch file": lambda data: data[76:],
+    "twice": lambda data: data + data,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_damaged_save_is_noticed_and_the_one_before_it_is_named(tmp_path: Path, kind: str) -> None:
+    whole = short_run(tmp_path, [1.0, 2.0])
+    last, before = tmp_path / "last.pt", tmp_path / "last_before.pt"
+    data = last.read_bytes()
+    assert read_save(before)["step"] == 1
+    last.write_bytes(DAMAGES[kind](data))
+    with pytest.raises(UserError, match=r"last\.pt is damaged, or not the save of a training; go on .*: mv ") as found:
+        short_run(tmp_path, [1.0, 2.0], resume=True)
+    assert "\n" not in str(found.value) and str(before) in str(found.value)
+    before.rename(last)  # what the message says
+    assert torch.equal(short_run(tmp_path, [1.0, 2.0], resume=True).weight, whole.weight)
+
+
+def test_a_save_that_is_a_folder_or_of_another_training(tmp_path: Path) -> None:
+    (tmp_path / "a" / "last.pt").mkdir(parents=True)
+    with pytest.raises(UserError, match="is a directory"):
+        short_run(tmp_path / "a", [1.0], resume=True)
+    torch.manual_seed(0)
+    run = Run(tmp_path / "b", {"lr": 0.1}, steps=1, state={"layer": torch.nn.Linear(5, 2)})
+    for _ in run:
+        pass
+    with pytest.raises(UserError, match=r"(?s)was written by another version of this training .*start anew"):
+        short_run(tmp_path / "b", [1.0, 1.0], resume=True)
+
+
+def test_a_crash_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    whole = short_run(tmp_path, [1.0, 2.0])
+    (tmp_path / "last.pt").unlink()
+    assert torch.equal(short_run(tmp_path, [1.0, 2.0], resume=True).weight, whole.weight)
+
+
+def test_changed_training_data_are_noticed(tmp_path: Path) -> None:
+    data = {"training": 40, "images": "0123456789abcdef"}
+    short_run(tmp_path, [1.0], data=data)
+    short_run(tmp_path, [1.0], data=data, resume=True)
+    with pytest.raises(UserError, match=r"was begun on other data .images 0123456789abcdef.; give it the same data"):
+        short_run(tmp_path, [1.0], data=data | {"images": "fedcba9876543210"}, resume=True)
+
+
+def test_numbers_are_written_at_once_and_tensors_as_means(tmp_path: Path) -> None:
+    run = Run(tmp_path, {}, steps=4, state={}, log_every=4)
+    for step in run:
+        if step % 2 == 0:
+            run.log(penalty=torch.tensor(float(step)))  # not at every step: the mean of those it was logged at
+        run.log(loss=torch.tensor(1.0), score=step)
+    lines = read_log(tmp_path / "log.jsonl")
+    assert [line["score"] for line in lines if "score" in line] == [0.0, 1.0, 2.0, 3.0]
+    assert next(line for line in lines if "loss" in line)["penalty"] == 1.0

@@ -8,23 +8,24 @@ grades the digits, has no part in it.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 try:
-    import numpy as np
     import torch
     import torch.nn.functional as F
 
     from dlcv import cli, recipe, repro
-    from dlcv.adversarial import Players, keep_last_snapshot
-    from dlcv.checkpoint import current_commit, save_checkpoint
+    from dlcv.averaging import ema
     from dlcv.data import augment, splits
     from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator, ACGANGeneratorConfig
-    from dlcv.trainer import run_steps
+    from dlcv.schedule import constant_then_linear, set_lr
+    from dlcv.trainer import Run
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -64,7 +65,6 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the auxiliary classifier GAN on MNIST-M.", QUICK)
     out = args.out or Path("runs") / f"acgan_seed{r.seed}{'_quick' if args.quick else ''}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
 
     # Data: whole in memory; no test digit is read.
     names, images = read_folder(split_folder(args.data, "mnistm", "train"))
@@ -75,73 +75,70 @@ def main() -> None:
     repro.seed_everything(r.seed)
     g = ACGANGenerator(ACGANGeneratorConfig(r.latent_dim, r.width)).to(device).to(memory_format=torch.channels_last)
     d = ACGANDiscriminator(ACGANDiscriminatorConfig(r.width_d)).to(device).to(memory_format=torch.channels_last)
-    players = Players(g, d, r, beta2=0.99)
-    averaged = players.averaged
+    average = ema(g, r.ema)
+    averaged = cast(ACGANGenerator, average.module)
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
 
     def digits(rows: torch.Tensor) -> torch.Tensor:
         return (to_float(images[rows].to(device)) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
-    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor | None]
+    def held_out_digit_accuracy() -> float:
+        """Of the auxiliary classifier."""
+        d.eval()
+        with torch.no_grad():
+            predictions = torch.cat([d(digits(rows))[1].argmax(1).cpu() for rows in held_out.split(250)])
+        d.train()
+        return float((predictions == labels[held_out]).float().mean())
 
-    def batches(step: int) -> Batch:
-        """Digits with their labels; latents and labels of those to be generated; the digits turned and moved."""
-        generator = repro.seed_step(r.seed, step)
-        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
-        wanted = torch.randint(0, 10, (r.batch_size,), generator=generator).to(device)
-        real = digits(rows)
-        moved = augment.random_affine(real, generator) if r.augment else None
-        return real, labels[rows].to(device), z, wanted, moved
+    fixed = repro.noise(0, 8, r.latent_dim).float().to(device).repeat_interleave(10, dim=0)
+    columns = torch.arange(10, device=device).repeat(8)
+    state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
+    data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images, labels)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))
 
-    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
-        real, y, z, wanted, moved = batch
-        players.set_learning_rates(step)
+        rng = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
+        wanted = torch.randint(0, 10, (r.batch_size,), generator=rng).to(device)
+        real, y = digits(rows), labels[rows].to(device)
 
         # 1. D: real up, fake down; the digits of real images alone, so that bad fakes do not mislead the classifier.
         with repro.bf16(device, r.bf16):
             fake = g(z, wanted).float()
             logits_real, digit_real = d(real)
             logits_fake, _ = d(fake.detach())
-            if moved is not None:
-                _, digit_real = d(moved)
+            if r.augment:
+                _, digit_real = d(augment.random_affine(real, rng))
         loss_class = F.cross_entropy(digit_real.float(), y)
         loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
-        players.step_d(loss_d + loss_class)
+        optimizer_d.zero_grad(set_to_none=True)
+        (loss_d + loss_class).backward()
+        optimizer_d.step()
 
         # 2. G: the same fake up, and recognised as the digit that was asked for.
-        with players.frozen_d(), repro.bf16(device, r.bf16):
+        d.requires_grad_(False)
+        with repro.bf16(device, r.bf16):
             logits, digit_fake = d(fake)
-            loss_g = generator_loss(logits.float())
-            loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
-        players.step_g(loss_g + r.class_weight * loss_wanted)
-        return {
-            "loss_d": loss_d,
-            "loss_g": loss_g,
-            "loss_class": loss_class,
-            "loss_wanted": loss_wanted,
-            "accuracy_real": (logits_real > 0).float().mean(),
-            "accuracy_fake": (logits_fake < 0).float().mean(),
-        }
+        loss_g = generator_loss(logits.float())
+        loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
+        optimizer_g.zero_grad(set_to_none=True)
+        (loss_g + r.class_weight * loss_wanted).backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
 
-    fixed = repro.noise(0, 8, r.latent_dim).float().to(device).repeat_interleave(10, dim=0)
-    columns = torch.arange(10, device=device).repeat(8)
-
-    def evaluate(done: int) -> dict[str, float | np.ndarray]:
-        d.eval()
-        with torch.no_grad():
-            samples = save_grid(out / f"samples_{done:06d}.png", averaged(fixed, columns), columns=10)
-            predictions = torch.cat([d(digits(rows))[1].argmax(1).cpu() for rows in held_out.split(250)])
-        d.train()
-        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
-        return {"samples": samples, "held_out_digit_accuracy": float((predictions == labels[held_out]).float().mean())}
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state=players.state(),
-    )  # fmt: skip
-
-    keep_last_snapshot(ACGANGenerator, out, r, {"training": len(training), "held_out": len(held_out)})
+        run.log(loss_d=loss_d, loss_g=loss_g, loss_class=loss_class, loss_wanted=loss_wanted)
+        run.log(accuracy_real=(logits_real > 0).float().mean(), accuracy_fake=(logits_fake < 0).float().mean())
+        if run.due(r.evaluate_every):
+            with torch.no_grad():
+                samples = save_grid(out / f"samples_{run.done:06d}.png", averaged(fixed, columns), columns=10)
+            run.log(samples=samples, held_out_digit_accuracy=held_out_digit_accuracy())
+            run.snapshot(averaged)
+    run.finish(ACGANGenerator)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,13 @@ try:
     import torch.nn.functional as F
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.checkpoint import save_checkpoint
     from dlcv.data.arrays import read_arrays
+    from dlcv.data.folders import fingerprint
     from dlcv.images import to_float
     from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
-    from dlcv.schedule import warmup_cosine
-    from dlcv.trainer import read_log, run_steps
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -47,25 +48,11 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the autoencoder on Fashion-MNIST.", QUICK)
     out = args.out or Path("runs") / f"autoencoder_seed{r.seed}{'_quick' if args.quick else ''}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
     images = read_arrays(args.data, "fashion_mnist", "train").images
 
     repro.seed_everything(r.seed)
     model = Autoencoder(AutoencoderConfig(r.latent_dim)).to(device)  # PyTorch's default initialisation
     optimizer = torch.optim.Adam(model.parameters(), lr=r.lr)
-
-    def batches(step: int) -> torch.Tensor:
-        generator = repro.seed_step(r.seed, step)
-        return to_float(images[torch.randint(len(images), (r.batch_size,), generator=generator)].to(device))
-
-    def train_step(step: int, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        for group in optimizer.param_groups:
-            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=200)
-        loss = F.mse_loss(model(x), x)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        return {"loss": loss}
 
     @torch.no_grad()
     def loss_over_training_set() -> float:
@@ -73,27 +60,28 @@ def main() -> None:
         parts = [to_float(batch.to(device)) for batch in images.split(500)]
         return sum(float(F.mse_loss(model(x), x)) * len(x) for x in parts) / len(images)
 
-    def provenance(step: int, loss: float) -> dict[str, object]:
-        return {"recipe": asdict(r), "step": step, "metrics": {"training_mse": loss}, "data": {"training": len(images)}}
+    state, data = {"model": model, "optimizer": optimizer}, {"training": len(images), "images": fingerprint(images)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    below = out / "below.pth"
+    for step in run:
+        set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200))
+        rows = torch.randint(len(images), (r.batch_size,), generator=repro.seed_step(r.seed, step))
+        x = to_float(images[rows].to(device))
+        loss = F.mse_loss(model(x), x)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
 
-    def evaluate(done: int) -> dict[str, float]:
-        loss = loss_over_training_set()
-        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", model, provenance(done, loss))
-        if loss < r.below and not (out / "below.pth").exists():
-            save_checkpoint(out / "below.pth", model, provenance(done, loss) | {"selection": f"first below {r.below}"})
-        return {"training_mse": loss}
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"model": model, "optimizer": optimizer},
-    )  # fmt: skip
-
-    last = [line for line in read_log(out / "log.jsonl") if "training_mse" in line][-1]
-    kept = load_model(Autoencoder, out / "snapshots" / f"step_{r.steps:06d}.pth")
-    save_checkpoint(out / "model.pth", kept, provenance(r.steps, last["training_mse"]) | {"selection": "last step"})
-    print(f"{out / 'model.pth'}: squared error over the training set {last['training_mse']:.5f}")
-    if not (out / "below.pth").exists():
+        run.log(loss=loss)
+        if run.due(r.evaluate_every):
+            scores = {"training_mse": loss_over_training_set()}
+            run.log(**scores)
+            run.snapshot(model, metrics=scores)
+            if scores["training_mse"] < r.below and not below.exists():
+                first = {"recipe": asdict(r), "step": run.done, "metrics": scores, "data": data}
+                save_checkpoint(below, model, first | {"selection": f"first below {r.below}"})
+    run.finish(Autoencoder, metrics=scores_of(run.lines("training_mse")[-1]))
+    if not below.exists():
         print(f"it never came below {r.below}: train longer (--steps), or with another --seed (ReLUs may have died)")
 
 

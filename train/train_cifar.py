@@ -19,8 +19,9 @@ try:
     from dlcv.cs7643.part2.solver import Solver
     from dlcv.cs7643.recipes import RECIPES, Recipe
     from dlcv.data.arrays import read_arrays
+    from dlcv.data.folders import fingerprint
     from dlcv.files import atomic_path, write_text
-    from dlcv.trainer import read_log, run_steps
+    from dlcv.trainer import Run
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -28,7 +29,6 @@ except ModuleNotFoundError as error:
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains a network of CS7643 assignment 2.", {"epochs": 2}, RECIPES)
     out = args.out or Path("runs") / f"cifar_{args.preset}_seed{r.seed}{'_quick' if args.quick else ''}"
-    commit = current_commit()  # of the code that runs now, whatever is committed meanwhile
     images, labels = read_arrays(args.data, "cifar10", "train")
     if r.validation >= len(images):
         raise cli.UsageError(f"--validation {r.validation}: only {len(images)} images, nothing is left to train on")
@@ -42,30 +42,26 @@ def main() -> None:
     except ValueError as error:  # a class without an image
         raise cli.UsageError(f"{error}; try a smaller --imbalance-factor") from None
 
-    def train_step(step: int, batch: None) -> dict[str, torch.Tensor]:
+    # Forward, loss, backward and step stand in the solver that is handed in: cs7643/part2/solver.py, `update`.
+    state = {"model": solver.model, "optimizer": solver.optimizer}
+    steps, data = r.epochs * solver.steps_per_epoch, {"images": fingerprint(images, labels)}
+    run = Run(out, r, steps=steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
         loss, accuracy = solver.update(step)
-        return {"loss": loss, "accuracy": accuracy}
+        run.log(loss=loss, accuracy=accuracy)
+        if run.due(solver.steps_per_epoch):
+            with atomic_path(run.snapshot_path(run.done)) as temporary:
+                weights = solver.model.state_dict()
+                torch.save({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, temporary)
+            if r.validation:
+                score, matrix = solver._evaluate(run.done // solver.steps_per_epoch - 1)
+                by_class = {f"validation_class_{c}": float(matrix[c, c]) for c in range(10)}
+                run.log(validation_accuracy=float(score), **by_class)
 
-    def evaluate(done: int) -> dict[str, float]:
-        with atomic_path(out / "snapshots" / f"step_{done:06d}.pth") as temporary:
-            weights = solver.model.state_dict()
-            torch.save({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, temporary)
-        if not r.validation:
-            return {}
-        accuracy, matrix = solver._evaluate(done // solver.steps_per_epoch - 1)
-        return {"validation_accuracy": accuracy} | {f"validation_class_{c}": float(matrix[c, c]) for c in range(10)}
-
-    run_steps(
-        train_step, lambda step: None, steps=r.epochs * solver.steps_per_epoch, recipe=asdict(r), out=out,
-        resume=args.resume, save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=solver.steps_per_epoch,
-        state={"model": solver.model, "optimizer": solver.optimizer},
-    )  # fmt: skip
-
-    scored = [line for line in read_log(out / "log.jsonl") if "validation_accuracy" in line]
-    last = {"step": r.epochs * solver.steps_per_epoch}
-    kept = max(scored, key=lambda line: line["validation_accuracy"], default=last)
+    last = {"step": steps}
+    kept = max(run.lines("validation_accuracy"), key=lambda line: line["validation_accuracy"], default=last)
     provenance = {
-        "commit": commit,
+        "commit": current_commit(),
         "torch": str(torch.__version__),
         "recipe": asdict(r),
         "epoch": kept["step"] // solver.steps_per_epoch,
@@ -75,7 +71,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in solver.model.parameters()),
     }
     with atomic_path(out / "model.pth") as temporary:
-        temporary.write_bytes((out / "snapshots" / f"step_{kept['step']:06d}.pth").read_bytes())
+        temporary.write_bytes(run.snapshot_path(int(kept["step"])).read_bytes())
     write_text(out / "model.json", json.dumps(provenance, indent=1) + "\n")
     print(f"{out / 'model.pth'}: epoch {provenance['epoch']}, {provenance['metrics'].get('validation_accuracy', '')}")
 

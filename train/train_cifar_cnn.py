@@ -8,7 +8,7 @@ says how they fare: choose on those, then train on all.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 try:
@@ -16,12 +16,12 @@ try:
     import torch.nn.functional as F
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
     from dlcv.data import arrays, augment, splits
+    from dlcv.data.folders import fingerprint
     from dlcv.images import to_float
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
-    from dlcv.schedule import warmup_cosine
-    from dlcv.trainer import read_log, run_steps
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -56,12 +56,12 @@ def main() -> None:
     name += ("_held_out" if r.hold_out else "") + ("_quick" if args.quick else "")
     out = args.out or Path("runs") / name
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
     images, labels = arrays.read_arrays(args.data, "cifar10", "train")
     training, held_out = splits.hold_out(len(images), arrays.HELD_OUT)
     if not r.hold_out:
         training, held_out = torch.arange(len(images)), held_out[:0]
     steps_per_epoch = math.ceil(len(training) / r.batch_size)
+    steps = r.epochs * steps_per_epoch
 
     repro.seed_everything(r.seed)
     model = CifarCNN(CifarCNNConfig(r.separable, r.dropout)).to(device).to(memory_format=torch.channels_last)
@@ -69,58 +69,42 @@ def main() -> None:
         model.parameters(), r.lr, momentum=r.momentum, nesterov=r.momentum > 0, weight_decay=r.weight_decay
     )
 
-    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Every image once an epoch, moved and mirrored anew."""
         epoch, number = divmod(step, steps_per_epoch)
         order = training[torch.randperm(len(training), generator=repro.seed_step(r.seed, epoch))]
         rows = order[number * r.batch_size : (number + 1) * r.batch_size]
-        generator = repro.seed_step(r.seed + 1_000_003, step)
-        x = augment.random_shifts(augment.random_flips(images[rows], generator), generator, r.shift)
+        rng = repro.seed_step(r.seed + 1_000_003, step)
+        x = augment.random_shifts(augment.random_flips(images[rows], rng), rng, r.shift)
         return to_float(x.to(device)).contiguous(memory_format=torch.channels_last), labels[rows].to(device)
 
-    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
-        x, y = batch
-        for group in optimizer.param_groups:
-            group["lr"] = r.lr * warmup_cosine(step, r.epochs * steps_per_epoch, warmup=steps_per_epoch)
+    def held_out_accuracy() -> float:
+        model.eval()
+        with torch.no_grad():
+            parts = [model(to_float(images[rows].to(device))) for rows in held_out.split(250)]
+        model.train()
+        return float((torch.cat(parts).argmax(1).cpu() == labels[held_out]).float().mean())
+
+    state = {"model": model, "optimizer": optimizer}
+    data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images, labels)}
+    run = Run(out, r, steps=steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        x, y = batch(step)
+        set_lr(optimizer, r.lr * warmup_cosine(step, steps, warmup=steps_per_epoch))
         with repro.bf16(device, r.bf16):
             logits = model(x).float()
         loss = F.cross_entropy(logits, y)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        return {"loss": loss, "accuracy": (logits.argmax(1) == y).float().mean()}
 
-    def evaluate(done: int) -> dict[str, float]:
-        epoch = done // steps_per_epoch
-        save_checkpoint(out / "snapshots" / f"epoch_{epoch:03d}.pth", model, {"epoch": epoch, "recipe": asdict(r)})
-        if not len(held_out):
-            return {}
-        model.eval()
-        with torch.no_grad():
-            parts = [model(to_float(images[rows].to(device))) for rows in held_out.split(250)]
-        model.train()
-        return {"held_out_accuracy": float((torch.cat(parts).argmax(1).cpu() == labels[held_out]).float().mean())}
-
-    run_steps(
-        train_step, batches, steps=r.epochs * steps_per_epoch, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=steps_per_epoch,
-        state={"model": model, "optimizer": optimizer},
-    )  # fmt: skip
-
-    metrics = {name: value for name, value in read_log(out / "log.jsonl")[-1].items() if name.startswith("held_out")}
-    provenance = {
-        "recipe": asdict(r),
-        "epoch": r.epochs,
-        "selection": "last epoch",
-        "metrics": metrics,
-        "data": {"training": len(training), "held_out": len(held_out)},
-    }
-    save_checkpoint(
-        out / "model.pth", load_model(CifarCNN, out / "snapshots" / f"epoch_{r.epochs:03d}.pth"), provenance
-    )
-    print(
-        f"{out / 'model.pth'}: {r.epochs} epochs" + "".join(f", {name} {value:.4f}" for name, value in metrics.items())
-    )
+        run.log(loss=loss, accuracy=(logits.argmax(1) == y).float().mean())
+        if run.due(steps_per_epoch):
+            run.snapshot(model)
+            if len(held_out):
+                run.log(held_out_accuracy=held_out_accuracy())
+    metrics = scores_of(run.lines("held_out_accuracy")[-1]) if len(held_out) else {}
+    run.finish(CifarCNN, selection="last epoch", metrics=metrics, epoch=r.epochs)
 
 
 if __name__ == "__main__":

@@ -9,26 +9,28 @@ Writes model.pth (for inference), snapshots/, log.jsonl, TensorBoard and last.pt
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
 try:
     import torch
     import torch.nn.functional as F
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.averaging import ema
+    from dlcv.checkpoint import load_model
     from dlcv.data.augment import augment_digits
     from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.folders import fingerprint
     from dlcv.data.splits import hold_out_tenth
     from dlcv.images import to_float
-    from dlcv.models.dann import DANN, SOURCE, TARGET, DANNConfig, reversal_strength
+    from dlcv.models.dann import DomainClassifier, reversal_strength
+    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
     from dlcv.predict import predict_labels
-    from dlcv.schedule import warmup_cosine
+    from dlcv.schedule import set_lr, warmup_cosine
     from dlcv.selection import reverse_accuracy, unlabelled_scores
-    from dlcv.trainer import read_log, run_steps
+    from dlcv.trainer import Run, scores_of
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -74,7 +76,6 @@ def main() -> None:
     quick = "_quick" if args.quick else ""
     out = args.out or Path("runs") / f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}{quick}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
 
     # Data. In mode target the labelled domain is the target itself.
     labelled = r.target if r.mode == "target" else r.source
@@ -86,34 +87,40 @@ def main() -> None:
     else:
         _, target_images = read_folder(split_folder(args.data, r.target, "train"))
     labelled_domain = SOURCE if r.domain_norm and r.mode != "target" else TARGET
+    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
 
-    # Model.
+    # Models: what is kept, and the domain classifier, which only training needs.
     repro.seed_everything(r.seed)
-    config = DANNConfig(width=r.width, instance_norm=r.instance_norm)
-    model = DANN(config).to(device).to(memory_format=torch.channels_last)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
-    averaged = cast(DANN, average.module).eval()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+    model = DigitNet(DigitNetConfig(width=r.width, instance_norm=r.instance_norm))
+    tell_domain = DomainClassifier(model.config.hidden).to(device)
+    model = model.to(device).to(memory_format=torch.channels_last)
+    average = ema(model, r.ema)
+    averaged = cast(DigitNet, average.module)
+    optimizer = torch.optim.AdamW([*model.parameters(), *tell_domain.parameters()], r.lr, weight_decay=r.weight_decay)
 
-    def augment(digits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return augment_digits(to_float(digits.to(device)), generator).to(memory_format=torch.channels_last)
+    def augment(digits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return augment_digits(to_float(digits.to(device)), rng).to(memory_format=torch.channels_last)
 
-    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        generator = repro.seed_step(r.seed, step)
-        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        others = torch.randint(len(target_images), (r.batch_size,), generator=generator)
-        return (
-            augment(images[rows], generator),
-            labels[rows].to(device),
-            augment(target_images[others], generator),
-        )
+    def validation_accuracy() -> float:
+        """On held-out images of the labelled domain."""
+        averaged.domain = labelled_domain
+        predicted = predict_labels(averaged, images[validation])
+        averaged.domain = TARGET
+        return float((torch.from_numpy(predicted) == labels[validation]).float().mean())
 
-    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
-        x_source, y, x_target = batch
-        progress = step / r.steps
-        for group in optimizer.param_groups:
-            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01)
-        strength = reversal_strength(progress, r.strength, r.ramp) if r.mode == "dann" else 0.0
+    state = {"model": model, "tell_domain": tell_domain, "average": average, "optimizer": optimizer}
+    counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
+    data = {**counts, "images": fingerprint(images, labels, target_images)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        rng = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        others = torch.randint(len(target_images), (r.batch_size,), generator=rng)
+        x_source, y = augment(images[rows], rng), labels[rows].to(device)
+        x_target = augment(target_images[others], rng)
+        set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01))
+        strength = reversal_strength(step / r.steps, r.strength, r.ramp) if r.mode == "dann" else 0.0
+
         with repro.bf16(device, r.bf16):
             if r.domain_norm:
                 f_source, f_target = model.extract(x_source, labelled_domain), model.extract(x_target, TARGET)
@@ -121,7 +128,7 @@ def main() -> None:
                 f_source, f_target = model.extract(torch.cat([x_source, x_target]), TARGET).split(len(y))
             logits = model.classifier(f_source)
             pulled = f_source if r.reverse_source else f_source.detach()
-            domain_logits = model.tell_domain(torch.cat([pulled, f_target]), strength).float()
+            domain_logits = tell_domain(torch.cat([pulled, f_target]), strength).float()
         # 1. Labels: source features classified.
         loss_label = F.cross_entropy(logits.float(), y, label_smoothing=r.label_smoothing)
         # 2. Domains: source or target? The domain classifier learns it, the features learn the opposite.
@@ -131,62 +138,25 @@ def main() -> None:
         (loss_label + loss_domain).backward()
         optimizer.step()
         average.update_parameters(model)
-        return {
-            "loss_label": loss_label,
-            "loss_domain": loss_domain,
-            "accuracy_label": (logits.argmax(1) == y).float().mean(),
-            "accuracy_domain": ((domain_logits > 0) == (is_source > 0)).float().mean(),
-        }
 
-    snapshots = out / "snapshots"
-    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
-
-    def accuracy(network: DANN) -> float:
-        """On held-out images of the labelled domain."""
-        network.domain = labelled_domain
-        predicted = predict_labels(network, images[validation])
-        network.domain = TARGET
-        return float((torch.from_numpy(predicted) == labels[validation]).float().mean())
-
-    def evaluate(done: int) -> dict[str, float]:
-        scores = {
-            "validation_accuracy": accuracy(averaged),
-            **unlabelled_scores(averaged, unlabelled[:2_000]),
-        }
-        save_checkpoint(snapshots / f"step_{done:06d}.pth", averaged, {"step": done, **scores})
-        return scores
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"model": model, "average": average, "optimizer": optimizer},
-    )  # fmt: skip
+        run.log(loss_label=loss_label, accuracy_label=(logits.argmax(1) == y).float().mean())
+        run.log(loss_domain=loss_domain, accuracy_domain=((domain_logits > 0) == (is_source > 0)).float().mean())
+        if run.due(r.evaluate_every):
+            scores = {"validation_accuracy": validation_accuracy(), **unlabelled_scores(averaged, unlabelled[:2_000])}
+            run.log(**scores)
+            run.snapshot(averaged, **scores)
 
     # Which step is kept: the last, or in mode target, which may look at target labels, the best on the validation part.
-    scored = [line for line in read_log(out / "log.jsonl") if "validation_accuracy" in line]
-    kept = (
-        max(scored, key=lambda line: (line["validation_accuracy"], line["step"])) if r.mode == "target" else scored[-1]
-    )
-    chosen = load_model(DANN, snapshots / f"step_{kept['step']:06d}.pth")
-    scores = {name: value for name, value in kept.items() if name not in ("step", "seconds")}
-    if r.mode != "target":
-        pseudo_labels = torch.from_numpy(predict_labels(chosen, unlabelled))
-        scores["reverse_accuracy"] = reverse_accuracy(
+    if r.mode == "target":
+        best = max(run.lines("validation_accuracy"), key=lambda line: (line["validation_accuracy"], line["step"]))
+        run.finish(DigitNet, step=int(best["step"]), selection="best validation accuracy", metrics=scores_of(best))
+    else:
+        kept = load_model(DigitNet, run.snapshot_path(r.steps))
+        pseudo_labels = torch.from_numpy(predict_labels(kept, unlabelled))
+        judged = reverse_accuracy(
             unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps
         )
-    save_checkpoint(
-        out / "model.pth",
-        chosen,
-        {
-            "recipe": asdict(r),
-            "step": kept["step"],
-            "selection": "best validation accuracy" if r.mode == "target" else "last step",
-            "metrics": scores,
-            "data": {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)},
-            "seconds": scored[-1]["seconds"],
-        },
-    )
-    print(f"{out / 'model.pth'}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+        run.finish(DigitNet, metrics=scores_of(run.lines("validation_accuracy")[-1]) | {"reverse_accuracy": judged})
     if args.quick:
         low, high = QUICK_RANGE[labelled]
         print(f"validation accuracy should lie between {low} and {high} after a --quick run on {labelled}")

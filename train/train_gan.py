@@ -8,22 +8,23 @@ watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 
 import dataclasses
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 try:
-    import numpy as np
     import torch
 
     from dlcv import cli, recipe, repro
-    from dlcv.adversarial import Players, keep_last_snapshot
-    from dlcv.checkpoint import current_commit, save_checkpoint
+    from dlcv.averaging import ema
     from dlcv.data import augment
     from dlcv.data.faces import detail_rows, hold_out, read_faces
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, diff_augment
-    from dlcv.trainer import run_steps
+    from dlcv.schedule import constant_then_linear, set_lr
+    from dlcv.trainer import Run
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -33,8 +34,8 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
-    fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
-    coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
+    fine: int = 0  # channels of a layer at 64x64 in both networks, 0: none
+    coarse_chroma: bool = False  # the generator's colour at half the resolution, as in the faces' files
     rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
@@ -45,7 +46,7 @@ class Recipe:
     augment: bool = False  # DiffAugment, on real and generated faces alike
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
-    evaluate_every: int = 1_000  # steps between snapshots and grids of samples
+    evaluate_every: int = 1_500  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
@@ -64,7 +65,6 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the GAN on the face data set.", QUICK)
     out = args.out or Path("runs") / f"gan_seed{r.seed}{'_quick' if args.quick else ''}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
 
     # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
     _, images = read_faces(args.data, "train")
@@ -73,77 +73,75 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine)).to(device)
-    g = g.to(memory_format=torch.channels_last)
-    d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device).to(memory_format=torch.channels_last)
-    players = Players(g, d, r, beta2=0.99)
-    averaged = players.averaged
-    # Training paints freely; what is kept has no finer rows than the faces (models/gan.py, limit_rows).
+    d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device)
+    g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
+    average = ema(g, r.ema)
+    averaged = cast(Generator, average.module)
+    # The network that is kept paints no finer rows than the faces have; the one that learns is free (limit_rows).
     averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
 
-    Batch = tuple[torch.Tensor, torch.Tensor, torch.Generator]
+    def faces(rows: torch.Tensor) -> torch.Tensor:
+        return to_float(images[rows].to(device)) * 2 - 1
 
-    def batches(step: int) -> Batch:
-        """Faces, half of them mirrored; latents; the draws of the augmentation."""
-        generator = repro.seed_step(r.seed, step)
-        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        real = augment.random_flips(to_float(images[rows].to(device)) * 2 - 1, generator)
-        real = real.contiguous(memory_format=torch.channels_last)
-        return real, torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device), generator
+    def judge(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
+        return d(diff_augment(x, rng) if r.augment else x).float()
 
-    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
-        real, z, generator = batch
-        players.set_learning_rates(step)
+    def training_above_held_out() -> float:
+        """How often a training face looks more real to D than one that it never saw: 0.5, unless D remembers.
 
-        def judge(x: torch.Tensor) -> torch.Tensor:
-            return d(diff_augment(x, generator) if r.augment else x).float()
+        (Accuracies at one step say little: the zero point of the logits swings.)
+        """
+        d.eval()
+        with torch.no_grad():
+            seen, unseen = (
+                torch.cat([d(faces(part)) for part in rows[: 8 * r.batch_size].split(r.batch_size)])
+                for rows in (training, held_out)
+            )
+        d.train()
+        return float((seen[:, None] > unseen).float().mean())
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+    state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
+    data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))
+
+        rng = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        real = augment.random_flips(faces(rows), rng).contiguous(memory_format=torch.channels_last)
+        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
 
         # 1. D: real up, fake down.
         with repro.bf16(device, r.bf16):
             fake = g(z).float()
-            logits_real, logits_fake = judge(real), judge(fake.detach())
+            logits_real, logits_fake = judge(real, rng), judge(fake.detach(), rng)
         loss_d = discriminator_loss(logits_real, logits_fake)
-        players.step_d(loss_d)
+        optimizer_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        optimizer_d.step()
 
         # 2. G: the same fake up; a fresh one would cost another forward pass.
-        with players.frozen_d(), repro.bf16(device, r.bf16):
-            loss_g = generator_loss(judge(fake))
-        players.step_g(loss_g)
-        return {
-            "loss_d": loss_d,
-            "loss_g": loss_g,
-            "accuracy_real": (logits_real > 0).float().mean(),
-            "accuracy_fake": (logits_fake < 0).float().mean(),
-        }
+        d.requires_grad_(False)
+        with repro.bf16(device, r.bf16):
+            loss_g = generator_loss(judge(fake, rng))
+        optimizer_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
 
-    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
-
-    def evaluate(done: int) -> dict[str, float | np.ndarray]:
-        with torch.no_grad():
-            samples = save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
-        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
-        # How often a face that it trains on looks more real to D than one that it never saw: 0.5, unless D remembers.
-        # (Accuracies at one step say little: the zero point of the logits swings.)
-        d.eval()
-        with torch.no_grad():
-            seen, unseen = (
-                torch.cat(
-                    [
-                        d(to_float(images[part].to(device)) * 2 - 1)
-                        for part in rows[: 8 * r.batch_size].split(r.batch_size)
-                    ]
-                )
-                for rows in (training, held_out)
-            )
-        d.train()
-        return {"samples": samples, "training_above_held_out": float((seen[:, None] > unseen).float().mean())}
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state=players.state(),
-    )  # fmt: skip
-
-    keep_last_snapshot(Generator, out, r, {"training": len(training), "held_out": len(held_out)})
+        run.log(loss_d=loss_d, loss_g=loss_g)
+        run.log(accuracy_real=(logits_real > 0).float().mean(), accuracy_fake=(logits_fake < 0).float().mean())
+        if run.due(r.evaluate_every):
+            with torch.no_grad():
+                samples = save_grid(out / f"samples_{run.done:06d}.png", averaged(fixed))
+            run.log(samples=samples, training_above_held_out=training_above_held_out())
+            run.snapshot(averaged)
+    run.finish(Generator)
 
 
 if __name__ == "__main__":

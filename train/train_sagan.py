@@ -9,19 +9,18 @@ log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 
 import dataclasses
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 try:
-    import numpy as np
     import torch
 
     from dlcv import cli, recipe, repro
-    from dlcv.adversarial import Players, keep_last_snapshot
-    from dlcv.averaging import settle
-    from dlcv.checkpoint import current_commit, save_checkpoint
+    from dlcv.averaging import ema, settle
     from dlcv.data import augment
     from dlcv.data.faces import detail_rows, hold_out, read_faces
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.sagan import (
@@ -30,7 +29,8 @@ try:
         SAGANGenerator,
         SAGANGeneratorConfig,
     )
-    from dlcv.trainer import run_steps
+    from dlcv.schedule import constant_then_linear, set_lr
+    from dlcv.trainer import Run
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -73,7 +73,6 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the self-attention GAN on the face data set.", QUICK)
     out = args.out or Path("runs") / f"sagan_seed{r.seed}{'_quick' if args.quick else ''}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
 
     # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
     _, images = read_faces(args.data, "train")
@@ -85,58 +84,55 @@ def main() -> None:
     g = SAGANGenerator(config).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
-    players = Players(g, d, r, beta2=0.9, average_buffers=False)  # buffers: settle
-    averaged = players.averaged
-    # Training paints freely; what is kept has no finer rows than the faces (models/sagan.py, limit_rows).
+    average = ema(g, r.ema, buffers=False)  # buffers: settle
+    averaged = cast(SAGANGenerator, average.module)
+    # The network that is kept paints no finer rows than the faces have; the one that learns is free (limit_rows).
     averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
 
-    def batches(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Faces, half of them mirrored; latents."""
-        generator = repro.seed_step(r.seed, step)
-        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        real = augment.random_flips(to_float(images[rows].to(device)) * 2 - 1, generator)
-        z = torch.randn((r.batch_size, r.latent_dim), generator=generator).to(device)
-        return real.contiguous(memory_format=torch.channels_last), z
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+    others = repro.noise(2, 2_048, r.latent_dim).float().to(device)
+    state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
+    data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))
 
-    def train_step(step: int, batch: tuple[torch.Tensor, torch.Tensor]) -> dict[str, torch.Tensor]:
-        real, z = batch
-        players.set_learning_rates(step)
+        rng = repro.seed_step(r.seed, step)
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        real = augment.random_flips(to_float(images[rows].to(device)) * 2 - 1, rng)
+        real = real.contiguous(memory_format=torch.channels_last)
+        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
 
         # 1. D: real up, fake down.
         with repro.bf16(device, r.bf16):
             fake = g(z).float()
             logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
-        players.step_d(loss_d)
+        optimizer_d.zero_grad(set_to_none=True)
+        loss_d.backward()
+        optimizer_d.step()
 
         # 2. G: the same fake up; a fresh one would cost another forward pass.
-        with players.frozen_d(), repro.bf16(device, r.bf16):
+        d.requires_grad_(False)
+        with repro.bf16(device, r.bf16):
             loss_g = generator_loss(d(fake).float())
-        players.step_g(loss_g)
-        return {
-            "loss_d": loss_d,
-            "loss_g": loss_g,
-            "accuracy_real": (logits_real > 0).float().mean(),
-            "accuracy_fake": (logits_fake < 0).float().mean(),
-        }
+        optimizer_g.zero_grad(set_to_none=True)
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
 
-    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
-    others = repro.noise(2, 2_048, r.latent_dim).float().to(device)
-
-    def evaluate(done: int) -> dict[str, float | np.ndarray]:
-        settle(averaged, ((z,) for z in others.split(r.batch_size)))
-        with torch.no_grad():
-            samples = save_grid(out / f"samples_{done:06d}.png", averaged(fixed))
-        save_checkpoint(out / "snapshots" / f"step_{done:06d}.pth", averaged, {"step": done, "recipe": asdict(r)})
-        return {"samples": samples}
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state=players.state(),
-    )  # fmt: skip
-
-    keep_last_snapshot(SAGANGenerator, out, r, {"training": len(training), "held_out": len(held_out)})
+        run.log(loss_d=loss_d, loss_g=loss_g)
+        run.log(accuracy_real=(logits_real > 0).float().mean(), accuracy_fake=(logits_fake < 0).float().mean())
+        if run.due(r.evaluate_every):
+            settle(averaged, ((z,) for z in others.split(r.batch_size)))
+            with torch.no_grad():
+                run.log(samples=save_grid(out / f"samples_{run.done:06d}.png", averaged(fixed)))
+            run.snapshot(averaged)
+    run.finish(SAGANGenerator)
 
 
 if __name__ == "__main__":

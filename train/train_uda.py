@@ -8,7 +8,7 @@ Writes model.pth (for inference), snapshots/, log.jsonl, TensorBoard and last.pt
 
 import copy
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,16 +17,18 @@ try:
     import torch.nn.functional as F
 
     from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit, load_model, save_checkpoint
+    from dlcv.checkpoint import load_model
     from dlcv.data import augment
     from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.folders import fingerprint
     from dlcv.data.splits import hold_out_tenth
     from dlcv.images import to_float
-    from dlcv.models.uda import SOURCE, TARGET, UDA, Alignment, UDAConfig, consistency_loss, follow
+    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
+    from dlcv.models.uda import Alignment, consistency_loss, follow
     from dlcv.predict import predict_labels
-    from dlcv.schedule import warmup_cosine
+    from dlcv.schedule import set_lr, warmup_cosine
     from dlcv.selection import reverse_accuracy, unlabelled_scores
-    from dlcv.trainer import read_log, run_steps
+    from dlcv.trainer import Run, scores_of
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -75,7 +77,6 @@ def main() -> None:
     quick = "_quick" if args.quick else ""
     out = args.out or Path("runs") / f"uda_{r.source}_{r.target}_seed{r.seed}{quick}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
 
     # Data.
     names, images = read_folder(split_folder(args.data, r.source, "train"))
@@ -83,10 +84,11 @@ def main() -> None:
     training, validation = hold_out_tenth(len(images))
     _, target_images = read_folder(split_folder(args.data, r.target, "train"))
     source_domain = SOURCE if r.domain_norm else TARGET
+    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
 
     # Student and teacher.
     repro.seed_everything(r.seed)
-    student = UDA(UDAConfig(width=r.width, instance_norm=r.instance_norm)).to(device)
+    student = DigitNet(DigitNetConfig(width=r.width, instance_norm=r.instance_norm)).to(device)
     student = student.to(memory_format=torch.channels_last)
     teacher = copy.deepcopy(student).requires_grad_(False)
     alignment = Alignment().to(device)
@@ -113,29 +115,31 @@ def main() -> None:
         mixed = plain + there * (blended - plain)
         return augment.random_polarity(mixed, generator) if r.colour else mixed
 
-    Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+    def validation_accuracy() -> float:
+        """Of the teacher, on held-out images of the source."""
+        teacher.domain = source_domain
+        predicted = torch.from_numpy(predict_labels(teacher, images[validation]))
+        teacher.domain = TARGET
+        return float((predicted == labels[validation]).float().mean())
 
-    def batches(step: int) -> Batch:
-        """Source images and labels; target images seen weakly and strongly augmented."""
-        generator = repro.seed_step(r.seed, step)
-        rows = training[torch.randint(len(training), (r.batch_size,), generator=generator)]
-        wanted = max(r.target_batch_size, r.batch_size)
-        others = torch.randint(len(target_images), (wanted,), generator=generator)
+    state = {"student": student, "teacher": teacher, "alignment": alignment, "optimizer": optimizer}
+    counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
+    data = {**counts, "images": fingerprint(images, labels, target_images)}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        # Source images and labels; target images seen weakly and strongly augmented.
+        rng, progress = repro.seed_step(r.seed, step), step / r.steps
+        rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
+        others = torch.randint(len(target_images), (max(r.target_batch_size, r.batch_size),), generator=rng)
         digits, targets = to_float(images[rows].to(device)), to_float(target_images[others].to(device))
-        source = labelled(digits, targets, generator)
+        x, y = labelled(digits, targets, rng), labels[rows].to(device)
         targets = targets[: r.target_batch_size]
-        weak = augment.random_affine(targets, generator, degrees=5.0, scale=0.1, shear=0.1, shift=0.07)
-        views = source, weak, strong(targets, generator)
-        x, w, s = (view.to(memory_format=torch.channels_last) for view in views)
-        return x, labels[rows].to(device), w, s
-
-    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
-        x, y, weak, strong_view = batch
-        progress = step / r.steps
-        for group in optimizer.param_groups:
-            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01)
+        weak = augment.random_affine(targets, rng, degrees=5.0, scale=0.1, shear=0.1, shift=0.07)
+        x, weak, strong_view = (v.to(memory_format=torch.channels_last) for v in (x, weak, strong(targets, rng)))
+        set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01))
         student.train()
         teacher.train()  # batch statistics of the plain target images, which its running statistics follow
+
         with repro.bf16(device, r.bf16):
             with torch.no_grad():
                 guess = teacher.classifier(teacher.extract(weak, TARGET)).float().softmax(1)
@@ -156,55 +160,19 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         follow(teacher, student, min(r.teacher_decay, (1 + step) / (10 + step)))
-        return {
-            "loss_label": loss_label,
-            "loss_target": loss_target,
-            "accuracy_label": (logits.argmax(1) == y).float().mean(),
-            "sure": sure,
-        }
 
-    snapshots = out / "snapshots"
-    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
-
-    def evaluate(done: int) -> dict[str, float]:
-        teacher.eval()
-        teacher.domain = source_domain
-        predicted = torch.from_numpy(predict_labels(teacher, images[validation]))
-        teacher.domain = TARGET
-        scores = {
-            "validation_accuracy": float((predicted == labels[validation]).float().mean()),
-            **unlabelled_scores(teacher, unlabelled[:2_000]),
-        }
-        save_checkpoint(snapshots / f"step_{done:06d}.pth", teacher, {"step": done, **scores})
-        return scores
-
-    run_steps(
-        train_step, batches, steps=r.steps, recipe=asdict(r), out=out, resume=args.resume,
-        save_seconds=args.save_seconds, evaluate=evaluate, evaluate_every=r.evaluate_every,
-        state={"student": student, "teacher": teacher, "alignment": alignment, "optimizer": optimizer},
-    )  # fmt: skip
+        run.log(loss_label=loss_label, loss_target=loss_target, sure=sure)
+        run.log(accuracy_label=(logits.argmax(1) == y).float().mean())
+        if run.due(r.evaluate_every):
+            teacher.eval()
+            scores = {"validation_accuracy": validation_accuracy(), **unlabelled_scores(teacher, unlabelled[:2_000])}
+            run.log(**scores)
+            run.snapshot(teacher, **scores)
 
     # Which step is kept: the last.
-    last = [line for line in read_log(out / "log.jsonl") if "validation_accuracy" in line][-1]
-    kept = load_model(UDA, snapshots / f"step_{last['step']:06d}.pth")
-    scores = {name: value for name, value in last.items() if name not in ("step", "seconds")}
-    pseudo_labels = torch.from_numpy(predict_labels(kept, unlabelled))
-    scores["reverse_accuracy"] = reverse_accuracy(
-        unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps
-    )
-    save_checkpoint(
-        out / "model.pth",
-        kept,
-        {
-            "recipe": asdict(r),
-            "step": last["step"],
-            "selection": "last step",
-            "metrics": scores,
-            "data": {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)},
-            "seconds": last["seconds"],
-        },
-    )
-    print(f"{out / 'model.pth'}: " + ", ".join(f"{name} {value:.3f}" for name, value in scores.items()))
+    pseudo_labels = torch.from_numpy(predict_labels(load_model(DigitNet, run.snapshot_path(r.steps)), unlabelled))
+    judged = reverse_accuracy(unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps)
+    run.finish(DigitNet, metrics=scores_of(run.lines("validation_accuracy")[-1]) | {"reverse_accuracy": judged})
     if args.quick:
         low, high = QUICK_RANGE[r.source]
         print(f"validation accuracy should lie between {low} and {high} after a --quick run on {r.source}")

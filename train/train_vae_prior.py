@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import cast
 
 try:
-    import numpy as np
     import torch
-    from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     from dlcv import cli, recipe, repro
+    from dlcv.averaging import ema
     from dlcv.checkpoint import current_commit, model_from, read_checkpoint, save_checkpoint
     from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.models.vae import VAE, LatentFlow
-    from dlcv.schedule import warmup_cosine
-    from dlcv.trainer import read_log, run_steps
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -34,7 +34,7 @@ except ModuleNotFoundError as error:
 class Recipe:
     vae: str = "runs/vae_seed0/model.pth"  # checkpoint of the VAE whose latents are learned
     width: int = 512  # units of the flow's layers
-    steps: int = 4_000  # of the whole training
+    steps: int = 6_000  # of the whole training
     batch_size: int = 512  # latents a step
     lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
     weight_decay: float = 1e-2  # AdamW's
@@ -57,9 +57,8 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the flow from N(0, I) to a trained VAE's latents.", QUICK)
     out = args.out or Path("runs") / f"vae_prior_seed{r.seed}{'_quick' if args.quick else ''}"
     device = repro.choose_device()
-    current_commit()  # of the code that runs now, whatever is committed meanwhile
     trained = read_checkpoint(Path(r.vae))
-    digest = hashlib.sha256(Path(r.vae).read_bytes()).hexdigest()
+    vae_sha256 = hashlib.sha256(Path(r.vae).read_bytes()).hexdigest()
     vae = model_from(VAE, trained, Path(r.vae)).to(device)
 
     # Data: the posteriors of the training faces and of their mirror images, standardised. No test face is read here.
@@ -81,7 +80,7 @@ def main() -> None:
     repro.seed_everything(r.seed)
     whole = VAE(dataclasses.replace(vae.config, flow_width=r.width)).to(device).eval()
     flow = LatentFlow(vae.config.latent_dim, r.width).to(device)
-    average = AveragedModel(flow, multi_avg_fn=get_ema_multi_avg_fn(r.ema), use_buffers=True)
+    average = ema(flow, r.ema)
     averaged = whole.flow = cast(LatentFlow, average.module)
     networks = {name: value for name, value in vae.state_dict().items() if not name.startswith("flow.")}
     whole.load_state_dict(whole.state_dict() | networks)
@@ -95,38 +94,33 @@ def main() -> None:
         times = torch.rand(n, generator=generator).to(device)
         return vae.standardise(of[0][rows] + own * of[1][rows]), noise, times
 
-    def train_step(step: int, batch: Batch) -> dict[str, torch.Tensor]:
-        for group in optimizer.param_groups:
-            group["lr"] = r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01)
-        loss = flow.loss(*batch)
+    fixed = repro.noise(0, 32, vae.config.latent_dim).float().to(device)
+    state = {"flow": flow, "average": average, "optimizer": optimizer}
+    data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images), "vae": vae_sha256}
+    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01))
+        loss = flow.loss(*draw(seen, r.batch_size, repro.seed_step(r.seed, step)))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         average.update_parameters(flow)
-        return {"loss": loss}
 
-    fixed = repro.noise(0, 32, vae.config.latent_dim).float().to(device)
+        run.log(loss=loss)
+        if run.due(r.evaluate_every):
+            with torch.no_grad():
+                batch = draw(unseen, 16 * r.batch_size, torch.Generator().manual_seed(r.seed))  # the same at each look
+                samples = save_grid(out / f"samples_{run.done:06d}.png", whole.sample(fixed) * 2 - 1)
+                run.log(samples=samples, held_out_loss=float(averaged.loss(*batch)))
 
-    @torch.no_grad()
-    def evaluate(done: int) -> dict[str, float | np.ndarray]:
-        batch = draw(unseen, 16 * r.batch_size, torch.Generator().manual_seed(r.seed))  # the same at each look
-        samples = save_grid(out / f"samples_{done:06d}.png", whole.sample(fixed) * 2 - 1)
-        return {"samples": samples, "held_out_loss": float(averaged.loss(*batch))}
-
-    run_steps(
-        train_step, lambda step: draw(seen, r.batch_size, repro.seed_step(r.seed, step)), steps=r.steps,
-        recipe=asdict(r), out=out, resume=args.resume, save_seconds=args.save_seconds, evaluate=evaluate,
-        evaluate_every=r.evaluate_every, state={"flow": flow, "average": average, "optimizer": optimizer},
-    )  # fmt: skip
-
-    last = [line for line in read_log(out / "log.jsonl") if "held_out_loss" in line][-1]
+    scores = scores_of(run.lines("held_out_loss")[-1])
     prior = {
-        "recipe": asdict(r), "step": last["step"], "selection": "last step", "seconds": last["seconds"],
-        "metrics": {"held_out_loss": last["held_out_loss"]}, "commit": current_commit(),
-        "torch": str(torch.__version__), "vae": {"sha256": digest, "commit": trained["provenance"]["commit"]},
+        "recipe": asdict(r), "step": r.steps, "selection": "last step", "seconds": round(run.seconds, 1),
+        "metrics": scores, "commit": current_commit(),
+        "torch": str(torch.__version__), "vae": {"sha256": vae_sha256, "commit": trained["provenance"]["commit"]},
     }  # fmt: skip
     save_checkpoint(out / "model.pth", whole, trained["provenance"] | {"prior": prior})
-    print(f"{out / 'model.pth'}: held_out_loss {last['held_out_loss']:.4f}")
+    print(f"{out / 'model.pth'}: held_out_loss {scores['held_out_loss']:.4f}")
 
 
 if __name__ == "__main__":

@@ -157,8 +157,8 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     """
     prog = called_as(prog)
     _prepare_streams()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays ignored
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup's stays ignored
             signal.signal(number, _end)
     message = ""
     try:
@@ -180,6 +180,7 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
         code = 1  # `| head` has seen enough: no message
     except OSError as error:
         code, message = 1, f"{error.filename or 'cannot read or write'}: {error.strerror or error}"
+    signal.setitimer(signal.ITIMER_REAL, 0)
     try:
         sys.stdout.flush()  # a full disk or a closed pipe shows here, not as a traceback at exit
     except OSError as error:
@@ -191,8 +192,16 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     sys.exit(code)
 
 
-def _end(number: int, _: FrameType | None) -> None:
-    raise Ended(number)
+def _end(number: int, frame: FrameType | None) -> None:
+    """Ends the program by an exception, but never within an import: packages have bare `except:` there."""
+    caller = frame
+    while caller is not None:
+        if caller.f_code.co_filename.startswith("<frozen importlib"):
+            signal.signal(signal.SIGALRM, lambda _, frame: _end(number, frame))
+            signal.setitimer(signal.ITIMER_REAL, 0.1)  # and once more then
+            return
+        caller = caller.f_back
+    raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
 
 
 def _prepare_streams() -> None:

@@ -20,14 +20,13 @@ from torch import nn
 
 from dlcv import cli, repro
 from dlcv.checkpoint import current_commit
-from dlcv.cifar_models import load_cifar_model
 from dlcv.data.arrays import read_arrays
 from dlcv.data.digits import DOMAINS, read_folder, read_labels, split_folder
-from dlcv.digit_models import load_digit_model
 from dlcv.files import atomic_path, check_writable
 from dlcv.images import to_float
-from dlcv.models.dann import DANN, SOURCE
-from dlcv.models.uda import UDA
+from dlcv.models.cifar_cnn import CifarCNN
+from dlcv.models.digit_net import SOURCE, DigitNet
+from dlcv.models.table import Standardised, load_any
 from dlcv.predict import predict_labels
 
 LEDGER = Path(__file__).resolve().parents[2] / "docs" / "test_reads.csv"
@@ -70,8 +69,8 @@ def main() -> None:
         names, images, labels = [names[row] for row in rows.tolist()], images[rows], labels[rows]
     kept: dict[str, list[np.ndarray]] = {}
     for path in args.checkpoints:
-        model = (load_digit_model(path) if digits else load_cifar_model(path)).to(device)
-        if isinstance(model, DANN | UDA) and args.statistics == "source":
+        model = (load_any(path, DigitNet) if digits else load_any(path, CifarCNN, Standardised)).to(device)
+        if isinstance(model, DigitNet) and args.statistics == "source":
             model.domain = SOURCE
         predictions = predict_labels(model, images)
         accuracy = float(np.mean(predictions == labels))
@@ -113,7 +112,7 @@ def outputs(model: nn.Module, images: torch.Tensor) -> dict[str, np.ndarray]:
     """Logits (N, 10) float32, and for digits the features (N, D) of the last hidden layer."""
     device = next(model.parameters()).device
     batches = (to_float(batch.to(device)) for batch in images.split(250))
-    if not isinstance(model, DANN | UDA):
+    if not isinstance(model, DigitNet):
         return {"logits": torch.cat([model(batch).float() for batch in batches]).cpu().numpy()}
     features = [model.extract(batch, model.domain) for batch in batches]
     logits = [model.classifier(batch) for batch in features]

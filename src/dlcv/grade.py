@@ -1,4 +1,4 @@
-"""The former name of `python -m grader`, for scripts that still use it; it starts that, and imports nothing of it."""
+"""The former name of `python -m grader`, for scripts that still use it; it starts that and imports nothing."""
 
 import os
 import sys

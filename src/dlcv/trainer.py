@@ -9,9 +9,9 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,13 +24,6 @@ from dlcv.cli import UserError
 from dlcv.files import atomic_path, check_writable
 
 MAGIC = b"dlcv run 1\n"  # first line of a save; then the SHA-256 of the rest in hexadecimal, a line end, the rest
-
-
-class Stateful(Protocol):
-    """Whatever a run must save to go on: models, optimizers, schedules, averages."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any], /) -> Any: ...
 
 
 class Interrupted(UserError):
@@ -51,7 +44,8 @@ class Run:
                 run.snapshot(model)
         run.finish(Model)
 
-    out/log.jsonl and TensorBoard get what is logged. `state` is saved to out/last.pt at least every `save_seconds`, at
+    out/log.jsonl and TensorBoard get what is logged. `state` (name -> whatever has state_dict and load_state_dict:
+    models, optimizers, averages) is saved to out/last.pt at least every `save_seconds`, at
     the end, and when SIGTERM or SIGINT arrives; the save before it is kept as out/last_before.pt. With `resume` the
     run goes on from out/last.pt, or starts at step 0 where nothing is saved yet. It ends with the same bits as one that
     was never stopped, provided that the loop draws all randomness from the step (dlcv.repro.seed_step).
@@ -69,7 +63,7 @@ class Run:
         recipe: Any,
         *,
         steps: int,
-        state: Mapping[str, Stateful],
+        state: Mapping[str, Any],
         data: Mapping[str, Any] | None = None,
         resume: bool = False,
         log_every: int = 50,
@@ -281,26 +275,6 @@ class Run:
         self._totals, self._counts = saved["totals"], saved["counts"]
 
 
-def run_steps(
-    train_step: Callable[[int, Any], Mapping[str, torch.Tensor]],
-    batches: Callable[[int], Any],
-    *,
-    steps: int,
-    out: Path,
-    recipe: Mapping[str, Any],
-    state: Mapping[str, Stateful],
-    evaluate: Callable[[int], Mapping[str, float | np.ndarray]] | None = None,
-    evaluate_every: int = 500,
-    **options: Any,
-) -> None:
-    """Run with its loop inside, for the scripts that do not write their own loop yet."""
-    run = Run(out, recipe, steps=steps, state=state, **options)
-    for step in run:
-        run.log(**train_step(step, batches(step)))
-        if evaluate is not None and run.due(evaluate_every):
-            run.log(**evaluate(run.done))
-
-
 def read_save(path: Path) -> dict[str, Any]:
     """The content of a run's last.pt: recipe, data, step, totals, counts, seconds, state.
 
@@ -329,6 +303,11 @@ def read_log(path: Path) -> list[dict[str, float]]:
         except json.JSONDecodeError:
             break
     return lines
+
+
+def scores_of(line: Mapping[str, float]) -> dict[str, float]:
+    """The values of a line of the log, without step and seconds."""
+    return {name: value for name, value in line.items() if name not in ("step", "seconds")}
 
 
 def _newest_save(out: Path) -> Path | None:

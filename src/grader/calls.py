@@ -269,7 +269,7 @@ def _recognised(images: np.ndarray) -> float:
     import torch
 
     from dlcv.checkpoint import CHECKPOINTS, load_model
-    from dlcv.digit_classifier import DigitClassifier
+    from dlcv.models.digit_classifier import DigitClassifier
     from dlcv.predict import predict_labels
 
     model = load_model(DigitClassifier, CHECKPOINTS / "digit_classifier.pth")

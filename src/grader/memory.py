@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 
+OLD = 60.0  # seconds: a younger group may belong to a grader whose number means nothing here, as in another container
 NAME = re.compile(r"dlcv-grader-(\d+)-\d+$")
 
 
@@ -102,8 +103,9 @@ def _remove_left(parent: Path) -> None:
     """Groups of graders that were killed."""
     with contextlib.suppress(OSError):
         for folder in parent.iterdir():
-            if (match := NAME.match(folder.name)) and not psutil.pid_exists(int(match[1])):
-                with contextlib.suppress(OSError):
+            match = NAME.match(folder.name)
+            with contextlib.suppress(OSError):
+                if match and not psutil.pid_exists(int(match[1])) and time.time() - folder.stat().st_mtime > OLD:
                     folder.rmdir()
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlcv import cli
-from dlcv.checkpoint import read_manifest
 from dlcv.files import write_bytes, zip_bytes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,6 +119,8 @@ def reached(scripts: Iterable[str]) -> list[Path]:
 
 def _repository(wrappers: dict[str, str], trainings: tuple[str, ...], models: list[str], report: str) -> Collection:
     """The tree of a submission repository: wrappers, what they call, trainings, weights, the report."""
+    from dlcv.checkpoint import read_manifest  # here: torch takes seconds, and other courses need none
+
     found = Collection()
     found.add(report, report, f"make report STUDENT_ID={report.split('_', 1)[1].removesuffix('.pdf')}")
     found.add_all([*wrappers, "requirements.txt", "download_models.sh"])

@@ -109,6 +109,14 @@ class _PlainPngs:
             self.images[[index for index, _ in waiting]] = pixels
 
 
+def fingerprint(*tensors: torch.Tensor) -> str:
+    """16 hexadecimal digits that say which images (and labels) these are: of the SHA-256 of their bytes."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(np.ascontiguousarray(tensor.numpy()).data)
+    return found.hexdigest()[:16]
+
+
 def cache_folder() -> Path | None:
     """Where decoded folders and features are kept: $XDG_CACHE_HOME/dlcv or ~/.cache/dlcv; None without a home."""
     try:

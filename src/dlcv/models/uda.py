@@ -1,87 +1,18 @@
-"""Self-training with a mean teacher across two digit domains, for 28x28 RGB digits in [0, 1].
+"""What the self-training with a mean teacher adds to a network (models/digit_net.py) in training.
 
 Weak/strong consistency: Sohn et al. 2020 (FixMatch, arXiv:2001.07685); mean teacher across domains: French et al. 2018
 (arXiv:1706.05208); distribution alignment: Berthelot et al. 2020 (ReMixMatch, arXiv:1911.09785).
 """
 
-from dataclasses import dataclass
-from itertools import pairwise
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-SOURCE, TARGET = 0, 1
-
-
-class DomainBatchNorm(nn.Module):
-    """Batch normalisation whose statistics are kept for each domain; scale and shift are shared. Input (B, C, …)."""
-
-    mean: torch.Tensor
-    var: torch.Tensor
-
-    def __init__(self, channels: int, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.momentum = momentum
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("mean", torch.zeros(2, channels))
-        self.register_buffer("var", torch.ones(2, channels))
-
-    def forward(self, x: torch.Tensor, domain: int) -> torch.Tensor:
-        statistics = self.mean[domain], self.var[domain]
-        return F.batch_norm(x, *statistics, self.weight, self.bias, self.training, momentum=self.momentum)
-
-    def extra_repr(self) -> str:
-        return f"{len(self.weight)}, domains=2"
-
-
-@dataclass(frozen=True)
-class UDAConfig:
-    width: int = 32  # channels of the first convolution
-    hidden: int = 128  # features: units of the last hidden layer
-    instance_norm: bool = True  # each image's channels to mean 0 and deviation 1, inside the network
-    classes: int = 10
-
-
-class UDA(nn.Module):
-    """A convolutional classifier with batch-norm statistics for each domain; student and teacher are two of these."""
-
-    Config = UDAConfig
-
-    def __init__(self, config: UDAConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.domain = TARGET  # whose batch-norm statistics a plain forward uses
-        w, hidden = config.width, config.hidden
-        layers: list[nn.Module] = []
-        for block in ((3, w), (w, 2 * w, 2 * w), (2 * w, 4 * w, 4 * w)):
-            for inputs, outputs in pairwise(block):
-                convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-                layers += [convolution, DomainBatchNorm(outputs), nn.ReLU()]
-            layers.append(nn.MaxPool2d(2))
-        layers += [nn.Flatten(), nn.Linear(4 * w * 9, hidden, bias=False), DomainBatchNorm(hidden), nn.ReLU()]
-        self.features = nn.ModuleList(layers)
-        self.classifier = nn.Linear(hidden, config.classes)
-
-    def extract(self, x: torch.Tensor, domain: int) -> torch.Tensor:
-        """(B, 3, 28, 28) in [0, 1] -> features (B, hidden)."""
-        if self.config.instance_norm:
-            mean, std = x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True)
-            x = (x - mean) / (std + 0.03)  # 0.03: noise in an empty image is not blown up into a texture
-        else:
-            x = x * 2 - 1
-        for layer in self.features:
-            x = layer(x, domain) if isinstance(layer, DomainBatchNorm) else layer(x)
-        return x
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, 28, 28) in [0, 1], of the domain `self.domain` -> class logits (B, 10)."""
-        return self.classifier(self.extract(x, self.domain))
+from dlcv.models.digit_net import SOURCE, DigitNet
 
 
 @torch.no_grad()
-def follow(teacher: UDA, student: UDA, decay: float) -> None:
+def follow(teacher: DigitNet, student: DigitNet, decay: float) -> None:
     """Moves the teacher's weights towards the student's: w ← decay · w + (1 - decay) · student's.
 
     The teacher's target statistics are its own (it sees plain target images, the student augmented ones); its source
