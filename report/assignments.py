@@ -60,7 +60,7 @@ HW3, HW2 = "report/templates/hw3.typ", "report/templates/hw2.typ"
 EEE, TUD, WRITEUP = "report/templates/eee7331.typ", "report/templates/tud.typ", "report/templates/cs7643.typ"
 INVERSION = ("src/dlcv/models/stylegan2.py", "inference/invert_faces.py", "experiments/inversion_study.py")
 INVERTED = f"{RESULTS}/inversion.csv"
-FLOWERS = "src/dlcv/models/flowers_dcgan.py"
+FLOWERS = ("src/dlcv/models/dcgan.py", "train/train_flowers.py", "checkpoints/flowers.pth")
 
 ASSIGNMENTS = {
     "dlcv2020": Assignment("DLCV fall 2020, homework 3", (
@@ -137,13 +137,16 @@ ASSIGNMENTS = {
         Row("4 d)", "1", "latent scatter", AE, (f"{FIGURES}/autoencoder_latents.png",)),
         Row("4 e)", "1.5", "decoded grid", AE, (f"{FIGURES}/autoencoder_grid.png",)),
         Row("4 f)", "1.5", "test loss, reconstructions", AE, (f"{FIGURES}/autoencoder_reconstructions.png",)),
-        Row("5 a)", "1", "a subset of Flowers102", (FLOWERS,), ()),
-        Row("5 b)", "1", "networks for 256 x 256", (FLOWERS,), ()),
-        Row("5 c)", "1.5", "training, progression", (FLOWERS,), ()),
-        Row("5 d)", "1.5", "trained model", (FLOWERS,), ()),
-        Row("5 e)", "0.5", "diagrams", (FLOWERS,), ()),
-        Row("5 f)", "1.5", "batch and single latents", (FLOWERS,), ()),
-        Row("5 g)", "1.5", "favourites with their latents", (FLOWERS,), ()),
+        Row("5 a)", "1", "a subset of Flowers102", ("src/dlcv/data/flowers.py",),
+            (f"{FIGURES}/flowers_photographs.png",)),
+        Row("5 b)", "1", "networks for 256 x 256", FLOWERS[:1], (f"{MODELS}/flowers.md", "tests/test_flowers.py")),
+        Row("5 c)", "1.5", "training, progression", FLOWERS[:2], (f"{FIGURES}/flowers_progress.png",)),
+        Row("5 d)", "1.5", "trained model", FLOWERS, (f"{FIGURES}/flowers_samples.png", f"{MODELS}/flowers.md")),
+        Row("5 e)", "0.5", "diagrams", FLOWERS[1:2], (f"{FIGURES}/flowers_curves.png", TUD)),
+        Row("5 f)", "1.5", "batch and single latents", ("report/flowers_figures.py",),
+            (f"{FIGURES}/flowers_batch.png", f"{FIGURES}/flowers_latents.npz", f"{RESULTS}/flowers_study.csv")),
+        Row("5 g)", "1.5", "favourites with their latents", ("report/flowers_figures.py",),
+            (f"{FIGURES}/flowers_favourites.png", f"{FIGURES}/flowers_mixed.png", f"{FIGURES}/flowers_latents.npz")),
     )),
 }  # fmt: skip
 

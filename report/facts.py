@@ -11,6 +11,7 @@ from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
+from dlcv.data.flowers import CHOSEN
 from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,10 @@ class Facts:
     def recipe(self, checkpoint: str) -> dict[str, Any]:
         """The recipe with which checkpoints/<checkpoint>.pth was trained."""
         return self.provenance(checkpoint)["recipe"]
+
+    def chosen_flowers(self) -> str:
+        """The categories of Flowers102 that the training takes."""
+        return ", ".join(CHOSEN)
 
     def course_recipe(self, name: str) -> dict[str, Any]:
         """A recipe of CS7643's part 2, by its name in dlcv.cs7643.recipes."""

@@ -27,6 +27,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from dlcv.data.build import ATTRIBUTES, blend
+from dlcv.data.flowers import read_flowers
 from dlcv.data.sources import official_sources
 
 RNG = np.random.RandomState(0)
@@ -67,6 +68,12 @@ def mat(n: int) -> bytes:
     return buffer.getvalue()
 
 
+def flower_labels(*numbers: int) -> bytes:
+    buffer = io.BytesIO()
+    savemat(buffer, {"labels": np.array([numbers], np.uint8)})
+    return buffer.getvalue()
+
+
 def stand_ins() -> dict[str, bytes]:
     usps = "\n".join(f"{k + 1} " + " ".join(f"{i + 1}:{RNG.uniform(-1, 1):.3f}" for i in range(256)) for k in range(3))
     attributes = ["5_o_Clock_Shadow", *sorted([*ATTRIBUTES, "Young"])]
@@ -102,6 +109,9 @@ def stand_ins() -> dict[str, bytes]:
             {f"cifar-10-batches-py/{n}": pickle.dumps(batch) for n in ("data_batch_1", "data_batch_2", "test_batch")}
             | {"cifar-10-batches-py/batches.meta": b"x"},
         ),
+        "102flowers.tgz": packed("tgz", {f"jpg/image_{k:05d}.jpg": picture((30, 20), "jpeg") for k in (1, 2)}),
+        "imagelabels.mat": flower_labels(74, 54),
+        "setid.mat": b"x",
     }
     for prefix in ("mnist", "fashion"):
         for stem, n in (("train", 6), ("t10k", 4)):
@@ -198,6 +208,7 @@ def test_official_sources(site: Site, tmp_path: Path) -> None:
     fashion, cifar = np.load(out / "fashion_mnist.npz"), np.load(out / "cifar10.npz")
     assert np.array_equal(fashion["train_images"], DIGITS) and np.array_equal(fashion["test_labels"], LABELS[:4])
     assert cifar["train_images"].shape == (8, 32, 32, 3) and cifar["test_labels"].tolist() == [0, 1, 2, 3]
+    assert read_flowers(out, ["sunflower", "rose"], size=16).labels.tolist() == [0, 1]
     check = run_script("python3", "-m", "dlcv.data.check", out)
     assert check.returncode == 0, check.stdout
 
@@ -400,3 +411,12 @@ def test_blend() -> None:
     assert (result[3, 4] == 255 - patch[3, 4]).all() and (result[5, 6] == 255 - patch[5, 6]).all()
     result[3, 4], result[5, 6] = patch[3, 4], patch[5, 6]
     assert (result == patch).all()
+
+
+def test_flowers_that_are_incomplete_are_not_put_in_place(site: Site, tmp_path: Path) -> None:
+    labels = flower_labels(74, 54, 1)  # one more than there are images
+    (site.folder / "imagelabels.mat").write_bytes(labels)
+    site.md5["imagelabels.mat"] = hashlib.md5(labels).hexdigest()
+    result = get(site, tmp_path, "--only", "flowers")
+    assert_one_line(result, 1, "holds 2 images, expected 3")
+    assert not (tmp_path / "my data" / "flowers-102").exists()

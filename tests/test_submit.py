@@ -91,11 +91,12 @@ def root(repo_copy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("mymodel", models.MyModel()),
     ):
         torch.save(model.state_dict(), folder / f"{name}.pth")
-    for name in ("sagan.pth", "acgan.pth", "autoencoder.pth", "autoencoder_below.pth"):
+    for name in ("sagan.pth", "acgan.pth", "autoencoder.pth", "autoencoder_below.pth", "flowers.pth"):
         if not (repo_copy / "checkpoints" / name).exists():
             (repo_copy / "checkpoints" / name).write_bytes(b"weights")
-    for kind in submit.TUD_FIGURES:
-        (repo_copy / "report" / "figures" / f"autoencoder_{kind}.png").write_bytes(b"png")
+    for name, kinds in submit.TUD_FIGURES.items():
+        for kind in kinds:
+            (repo_copy / "report" / "figures" / f"{name}_{kind}.png").write_bytes(b"png")
     monkeypatch.setattr(submit, "ROOT", repo_copy)
     return repo_copy
 
@@ -148,6 +149,7 @@ def test_other_submissions(root: Path, tmp_path: Path, arrays: Path) -> None:
     file, names = unpack("tud", tmp_path / "tud", "Ada King Lovelace")
     assert file == "ada-king-lovelace-homework-03.zip"
     assert {"calculations.pdf", "model/autoencoder.pth", "model/autoencoder_below.pth", "README.txt"} <= set(names)
+    assert {"model/flowers.pth", "figures/flowers_mixed.png", "code/train/train_flowers.py"} <= set(names)
     assert {"figures/autoencoder_grid.png", "figures/autoencoder_latents.html", "code/get_dataset.sh"} <= set(names)
     code = tmp_path / "tud" / "code"  # what is handed in trains and draws by itself
     alone = {"cwd": code, "env": {"PYTHONPATH": "src"}}

@@ -27,14 +27,17 @@ PAIRS = {
     "dlcv2021": ("mnistm_usps", "svhn_mnistm", "usps_svhn"),
 }
 TUD_README = """calculations.pdf  sizes, parameters, results
-figures/          all figures; autoencoder_latents.html turns in a browser
+figures/          all figures; autoencoder_latents.html turns in a browser; flowers_latents.npz holds latents
 model/            autoencoder_below.pth: the first weights whose loss over the training set was below 0.03
                   autoencoder.pth: those at the end of the training
+                  flowers.pth: the generator of problem 5
 code/             training and figures; Python 3.11, pip install -r requirements.txt, then in code/:
 
-  bash get_dataset.sh --only fashion_mnist
+  bash get_dataset.sh --only fashion_mnist flowers
   PYTHONPATH=src python train/train_autoencoder.py
   PYTHONPATH=src python report/autoencoder_figures.py --checkpoint ../model/autoencoder.pth
+  PYTHONPATH=src python train/train_flowers.py
+  PYTHONPATH=src python report/flowers_figures.py --checkpoint ../model/flowers.pth
 """
 DLCV_README = """\
 hw?_p?.sh      what graders call; python3 needs torch, torchvision, numpy, pandas, scikit-learn, pillow
@@ -43,7 +46,10 @@ train/         the trainings: pip install -r requirements.txt, then for instance
 
   PYTHONPATH=src python3 train/{training} --data hw3_data
 """
-TUD_FIGURES = ("latents", "grid", "reconstructions")
+TUD_FIGURES = {
+    "autoencoder": ("latents", "grid", "reconstructions"),
+    "flowers": ("photographs", "progress", "samples", "curves", "batch", "favourites", "mixed"),
+}
 # What the course's tests and its configuration files name (CS7643), whatever else lies beside it.
 REQUIRED = {
     "modules": ("__init__", "conv_classifier", "convolution", "linear", "max_pool", "relu", "softmax_ce"),
@@ -188,20 +194,21 @@ def collect_part2() -> Collection:
 def collect_tud() -> Collection:
     found = Collection()
     found.add("calculations.pdf", "tud.pdf", "make report")
-    scripts = ["train/train_autoencoder.py", "report/autoencoder_figures.py", "src/dlcv/data/get.py"]
-    for path in reached(scripts):
+    scripts = [f"{part}.py" for name in TUD_FIGURES for part in (f"train/train_{name}", f"report/{name}_figures")]
+    for path in reached([*scripts, "src/dlcv/data/get.py", "inference/sample_flowers.py"]):
         found.add(f"code/{path.as_posix()}", path)
     for name in ("requirements.txt", "get_dataset.sh", "report/latents.html"):
         found.add(f"code/{name}", name)
-    for name in ("autoencoder.pth", "autoencoder_below.pth"):
+    for name in ("autoencoder.pth", "autoencoder_below.pth", "flowers.pth"):
         found.add(f"model/{name}", f"checkpoints/{name}", "its training has to be published")
     found.made["README.txt"] = TUD_README.encode()
-    figures = sorted((ROOT / "report" / "figures").glob("autoencoder_*.*"))
-    for path in figures:
-        found.add(f"figures/{path.name}", path.relative_to(ROOT))
-    for kind in TUD_FIGURES:
-        if not any(kind in path.name for path in figures):
-            found.missing.append(f"figures/autoencoder_{kind}*.png (python report/autoencoder_figures.py)")
+    for name, kinds in TUD_FIGURES.items():
+        figures = sorted((ROOT / "report" / "figures").glob(f"{name}_*.*"))
+        for path in figures:
+            found.add(f"figures/{path.name}", path.relative_to(ROOT))
+        for kind in kinds:
+            if not any(kind in path.name for path in figures):
+                found.missing.append(f"figures/{name}_{kind}*.png (python report/{name}_figures.py)")
     return found
 
 

@@ -231,4 +231,25 @@ def cifar10(out: Path, get: Get) -> None:
         np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
 
 
-BUILDERS = {"digits": digits, "face": face, "fashion_mnist": fashion_mnist, "cifar10": cifar10}
+def flowers(out: Path, get: Get) -> None:
+    """Flowers102 as torchvision unpacks it; the folder gets its name last, which means that it is whole."""
+    folder = out / "flowers-102"
+    if folder.is_dir():
+        return
+    partial = out / ".flowers-102.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "jpg").mkdir(parents=True)
+    with tarfile.open(get("102flowers.tgz")) as archive:
+        for member in tqdm(archive, desc=f"writing {folder}", mininterval=1.0):
+            file = archive.extractfile(member) if member.name.endswith(".jpg") else None
+            if file is not None:
+                (partial / "jpg" / Path(member.name).name).write_bytes(file.read())
+    for name in ("imagelabels.mat", "setid.mat"):
+        shutil.copyfile(get(name), partial / name)
+    images, labels = len(list((partial / "jpg").iterdir())), loadmat(partial / "imagelabels.mat")["labels"].size
+    if images != labels:
+        raise cli.UserError(f"102flowers.tgz holds {images} images, expected {labels}; it must be incomplete")
+    partial.rename(folder)
+
+
+BUILDERS = {"digits": digits, "face": face, "fashion_mnist": fashion_mnist, "cifar10": cifar10, "flowers": flowers}

@@ -4,6 +4,7 @@ Takes the courses' own archives where they can still be had, otherwise builds th
     <out>/hw3_data/digits/{usps,mnistm,svhn}/{train,test}/*.png with train.csv, test.csv
     <out>/hw3_data/face/{train,test}/*.png with train.csv, test.csv (13 attributes)
     <out>/fashion_mnist.npz, <out>/cifar10.npz   train_images, train_labels, test_images, test_labels
+    <out>/flowers-102/jpg/*.jpg with imagelabels.mat, setid.mat, as torchvision leaves them
 What is there is not built or fetched again; downloads are kept in <out>/downloads, verified, and mended when damaged.
 
 part            to fetch    on disk     building, on one free core
@@ -11,6 +12,7 @@ digits          340 MB      0.7 GB      5 minutes (180,000 small files)
 face            1.5 GB      0.5 GB      2 minutes
 fashion_mnist   31 MB       31 MB       seconds
 cifar10         170 MB      170 MB      seconds
+flowers         345 MB      0.35 GB     seconds
 The downloads stay: twice the space while both are there. Remove <out>/downloads when all parts are in place.
 
 Where a download is refused (Google Drive allows only so many a day), fetch the file with a browser, save it in
@@ -25,7 +27,7 @@ from typing import IO
 
 from dlcv import cli
 
-PARTS = ("digits", "face", "fashion_mnist", "cifar10")
+PARTS = ("digits", "face", "fashion_mnist", "cifar10", "flowers")
 
 
 def main() -> None:

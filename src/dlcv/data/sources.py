@@ -38,6 +38,8 @@ def official_sources() -> dict[str, Source]:
     for prefix, dataset in (("mnist", datasets.MNIST), ("fashion", datasets.FashionMNIST)):
         for name, md5 in dataset.resources:
             sources[f"{prefix}-{name}"] = Source(tuple(mirror + name for mirror in dataset.mirrors), md5)
+    for name, md5 in datasets.Flowers102._file_dict.values():
+        sources[name] = Source((datasets.Flowers102._download_url_prefix + name,), md5)
     for file_id, md5, name in datasets.CelebA.file_list:
         sources[name] = Source((f"drive:{file_id}",), md5)
     return sources

@@ -11,6 +11,7 @@ from dlcv.cs7643.part2.solver import MEAN, MODELS, STD
 from dlcv.models.acgan import ACGANGenerator
 from dlcv.models.autoencoder import Autoencoder
 from dlcv.models.cifar_cnn import CifarCNN
+from dlcv.models.dcgan import DCGANGenerator
 from dlcv.models.digit_classifier import DigitClassifier
 from dlcv.models.digit_net import DigitNet
 from dlcv.models.gan import Generator
@@ -21,7 +22,7 @@ from dlcv.models.vae import VAE
 CLASSES: dict[str, type[nn.Module]] = {
     cls.__name__: cls
     for cls in (
-        ACGANGenerator, Autoencoder, CifarCNN, DigitClassifier, DigitNet, Generator, SAGANGenerator,
+        ACGANGenerator, Autoencoder, CifarCNN, DCGANGenerator, DigitClassifier, DigitNet, Generator, SAGANGenerator,
         StyleGAN2Generator, VAE,
     )
 }  # fmt: skip

@@ -1,0 +1,221 @@
+"""TU Dresden, homework 3, problem 5: photographs, networks, progression, curves, batches, favourites.
+
+    python report/flowers_figures.py               # from checkpoints/flowers.pth and runs/flowers_seed0/
+    python report/flowers_figures.py --favourites 17 203        # any two numbers of the sheet
+
+Writes report/figures/flowers_*.png, the latents to report/figures/flowers_latents.npz, numbers to
+docs/results/flowers_study.csv and the tables in docs/models/flowers.md.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+
+try:
+    import numpy as np
+    import torch
+    from PIL import Image
+    from plotting import FIGURES, draw_faces, plt, save
+    from tables import fill, record
+    from torch import nn
+
+    from dlcv import cli, repro
+    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
+    from dlcv.data.flowers import Flowers, read_flowers
+    from dlcv.files import atomic_path
+    from dlcv.images import make_grid, save_image
+    from dlcv.models.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
+    from dlcv.sampling import SEED, sample_images
+    from dlcv.trainer import read_log
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+SHEET = 256  # images on the sheet of favourites
+ALPHAS = np.arange(11) / 10
+
+
+def layer_table(network: nn.Sequential, x: torch.Tensor) -> str:
+    """Every layer's output and trainable parameters for the input x, (1, Z, 1, 1) or (1, 3, size, size)."""
+    rows = ["| layer | output | parameters |", "|---|---|---|"]
+    total = 0
+    with torch.no_grad():
+        for layer in copy.deepcopy(network).eval():
+            x = layer(x)
+            count = sum(p.numel() for p in layer.parameters())
+            total += count
+            name = type(layer).__name__.removeprefix("Parametrized")
+            if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+                spectral = ", spectral norm" if hasattr(layer, "parametrizations") else ""
+                name += f" {layer.in_channels} → {layer.out_channels}, stride {layer.stride[0]}, padding "
+                name += f"{layer.padding[0]}{spectral}"
+            if count:
+                rows.append(f"| {name} | {' x '.join(str(n) for n in x.shape[1:]) or '1'} | {count:,} |")
+    return "\n".join([*rows, f"| in all | | {total:,} |"])
+
+
+def spherical(a: torch.Tensor, b: torch.Tensor, alpha: float) -> torch.Tensor:
+    """From b (alpha 0) to a (alpha 1) at constant angular speed (Shoemake 1985): the norm does not shrink between."""
+    angle = torch.acos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
+    if angle.sin() < 1e-6:  # the same or opposite directions: there is no single arc
+        return alpha * a + (1 - alpha) * b
+    return (torch.sin(alpha * angle) * a + torch.sin((1 - alpha) * angle) * b) / torch.sin(angle)
+
+
+def batch_and_single(g: DCGANGenerator, z: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Images (B, 3, size, size) of the latents z (B, Z) in both modes, all at once and one by one, in float64.
+
+    Each pass uses a generator of its own: in training mode a pass changes the running statistics.
+    """
+    images = {}
+    with torch.inference_mode():
+        for mode in ("training", "evaluation"):
+            for name, parts in (("at once", [z]), ("one by one", z.split(1))):
+                network = copy.deepcopy(g).train(mode == "training")
+                images[f"{mode} mode, {name}"] = torch.cat([network(part) for part in parts])
+    return images
+
+
+def draw_photographs(flowers: Flowers, path: Path) -> None:
+    """The first image of each category with its name."""
+    first = [int((flowers.labels == label).nonzero()[0]) for label in range(len(flowers.categories))]
+    columns = min(6, len(first))
+    rows = -(-len(first) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(columns * 1.6, rows * 1.75), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, index, name in zip(grid.flat, first, flowers.categories, strict=False):
+        axes.imshow(flowers.images[index].permute(1, 2, 0).numpy())
+        axes.set_title(name, fontsize=9)
+    save(figure, path)
+
+
+def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int = 8) -> None:
+    """The first latents' images after some of the epochs, the first and the last among them."""
+    grids = sorted(run.glob("samples_*.png"))
+    if not grids:
+        raise cli.UserError(f"{run} holds no samples_*.png")
+    chosen = [grids[i] for i in np.unique(np.geomspace(1, len(grids), rows).round().astype(int)) - 1]
+    pictures = []
+    for grid in chosen:
+        pixels = np.asarray(Image.open(grid).convert("RGB"))
+        lefts = [2 + i * (size + 2) for i in range(columns)]
+        pictures.append(np.stack([pixels[2 : 2 + size, left : left + size] for left in lefts]))
+    draw_faces(pictures, path, row_titles=[f"epoch {int(grid.stem.split('_')[1])}" for grid in chosen])
+
+
+def draw_curves(log: Path, path: Path) -> None:
+    """Both losses, and the discriminator's mean probability for photographs and for generated images."""
+    lines = [line for line in read_log(log) if "loss_d" in line]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
+    for axes, key, label in (
+        (left, "loss_d", "discriminator's loss"),
+        (left, "loss_g", "generator's loss"),
+        (right, "d_real", "D(x), photographs"),
+        (right, "d_fake", "D(G(z)), generated images"),
+    ):
+        axes.plot([line["step"] for line in lines], [line[key] for line in lines], label=label)
+    left.set(xlabel="step", ylabel="binary cross entropy")
+    right.set(xlabel="step", ylabel="probability", ylim=(0, 1))
+    for axes in (left, right):
+        axes.legend(frameon=False)
+        axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def draw_sheet(images: np.ndarray, path: Path, columns: int = 16, side: int = 64) -> None:
+    """Small numbered images: the number is what --favourites takes."""
+    small = [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX)) for image in images]
+    rows = -(-len(small) // columns)
+    canvas = np.full((rows * side, columns * side, 3), 255, np.uint8)
+    figure, axes = plt.subplots(figsize=(columns * 0.62, rows * 0.62))
+    for index, image in enumerate(small):
+        top, left = index // columns * side, index % columns * side
+        canvas[top : top + side, left : left + side] = image
+        axes.text(left + 2, top + 3, str(index), fontsize=5, va="top", color="white",
+                  bbox={"facecolor": "black", "pad": 0.6, "linewidth": 0})  # fmt: skip
+    axes.imshow(canvas)
+    axes.axis("off")
+    save(figure, path)
+
+
+def images_of(x: torch.Tensor) -> np.ndarray:
+    """float64 images as sample_images returns them."""
+    return sample_images(lambda part: part, x)
+
+
+def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
+    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "flowers.pth")
+    parser.add_argument("--run", type=Path, default=Path("runs/flowers_seed0"), help="folder of the training")
+    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="folder of models/flowers.md and results/")
+    parser.add_argument("--seed", type=int, default=1, help="of the sheet's latents (1)")
+    parser.add_argument("--favourites", type=int, nargs=2, default=(0, 1), metavar="N", help="numbers on the sheet")
+    args = parser.parse_args()
+    if not all(0 <= number < SHEET for number in args.favourites) or len(set(args.favourites)) < 2:
+        raise cli.UsageError(f"--favourites: two different numbers from 0 to {SHEET - 1}")
+    if not 0 <= args.seed < 2**32:
+        raise cli.UsageError(f"--seed {args.seed}: must be between 0 and {2**32 - 1}")
+    if not (args.run / "log.jsonl").exists():
+        raise cli.UserError(f"{args.run}/log.jsonl is not there: train first (python train/train_flowers.py)")
+    provenance = read_checkpoint(args.checkpoint)["provenance"]
+    r = provenance["recipe"]
+    g = load_model(DCGANGenerator, args.checkpoint).double()
+    size, width = g.config.size, g.config.latent_dim
+
+    draw_photographs(read_flowers(args.data, size=size), args.out / "flowers_photographs.png")  # a
+    d = DCGANDiscriminator(DCGANDiscriminatorConfig(g.config.channels, size)).double()
+    tables = {
+        "flowers generator": layer_table(g.net, torch.zeros(1, width, 1, 1).double()),
+        "flowers discriminator": layer_table(d.net, torch.zeros(1, 3, size, size).double()),
+        "flowers recipe": "\n".join(
+            ["| hyper-parameter | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in r.items())]
+        ),
+    }
+    save_image(args.out / "flowers_samples.png", make_grid(sample_images(g, repro.noise(SEED, 32, width)), 8))  # d
+    draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
+    draw_curves(args.run / "log.jsonl", args.out / "flowers_curves.png")  # e
+
+    z = repro.noise(0, r["batch_size"], width)  # f
+    images = batch_and_single(g, z)
+    draw_faces([images_of(x)[:8] for x in images.values()], args.out / "flowers_batch.png", row_titles=list(images))
+    numbers = {}
+    for mode in ("training", "evaluation"):
+        difference = (images[f"{mode} mode, at once"] - images[f"{mode} mode, one by one"]).abs()
+        numbers[f"{mode} mode"] = (float(difference.max()), float(difference.mean()))
+    tables["flowers batch"] = "\n".join(
+        [
+            "| at once against one by one | largest difference | mean difference |",
+            "|---|---|---|",
+            *(f"| {mode} | {largest:.2g} | {mean:.2g} |" for mode, (largest, mean) in numbers.items()),
+        ]
+    )
+
+    sheet = repro.noise(args.seed, SHEET, width)  # g
+    draw_sheet(sample_images(g, sheet, progress="favourites, in eights"), args.out / "flowers_favourites.png")
+    first, second = (sheet[number] for number in args.favourites)
+    convex = torch.stack([alpha * first + (1 - alpha) * second for alpha in ALPHAS])
+    arc = torch.stack([spherical(first, second, alpha) for alpha in ALPHAS])
+    draw_faces([sample_images(g, convex), sample_images(g, arc)], args.out / "flowers_mixed.png",
+               row_titles=["convex", "spherical"], titles=[f"{alpha:.1f}" for alpha in ALPHAS])  # fmt: skip
+    tables["flowers norms"] = "\n".join(
+        [
+            f"| α | {' | '.join(f'{alpha:.1f}' for alpha in ALPHAS)} |",
+            "|---" * 12 + "|",
+            f"| convex | {' | '.join(f'{x:.1f}' for x in convex.norm(dim=1).tolist())} |",
+            f"| spherical | {' | '.join(f'{x:.1f}' for x in arc.norm(dim=1).tolist())} |",
+        ]
+    )
+    with atomic_path(args.out / "flowers_latents.npz") as temporary, temporary.open("wb") as file:
+        np.savez(file, batch=z.numpy(), sheet=sheet.numpy(), favourites=np.array(args.favourites),
+                 alphas=ALPHAS, convex=convex.numpy(), spherical=arc.numpy())  # fmt: skip
+    record(args.docs / "results" / "flowers_study.csv", [
+        {"run": mode, "largest_difference": largest, "mean_difference": mean, "step": provenance["step"],
+         "commit": provenance["commit"], "batch": len(z)} for mode, (largest, mean) in numbers.items()])  # fmt: skip
+    fill([args.docs / "models" / "flowers.md"], tables)
+
+
+if __name__ == "__main__":
+    cli.run(main, "flowers_figures.py")

@@ -1,0 +1,156 @@
+"""Trains the DCGAN of TU Dresden's homework 3, problem 5, on photographs of flowers at 256x256.
+
+    python train/train_flowers.py             # data in data/flowers or data/flowers-102, everything else by default
+    python train/train_flowers.py --plain --out runs/flowers_plain     # the recipe without what is not specified
+
+Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents after every
+epoch) and training.webp (all of them as an animation), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+try:
+    import torch
+    import torch.nn.functional as F
+    from PIL import Image
+
+    from dlcv import cli, recipe, repro
+    from dlcv.averaging import ema
+    from dlcv.data import augment
+    from dlcv.data.flowers import read_flowers
+    from dlcv.files import atomic_path
+    from dlcv.images import save_grid, to_float
+    from dlcv.models.dcgan import (
+        DCGANDiscriminator,
+        DCGANDiscriminatorConfig,
+        DCGANGenerator,
+        DCGANGeneratorConfig,
+    )
+    from dlcv.models.gan import diff_augment
+    from dlcv.schedule import set_lr
+    from dlcv.trainer import Run
+except ModuleNotFoundError as error:
+    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    latent_dim: int = 128  # components of the latent vector, the assignment's LATENT_DIM
+    channels: int = 512  # of both networks at 4x4, the assignment's CHANNEL_NUM
+    size: int = 256  # of the images in pixels
+    epochs: int = 40  # passes over the photographs
+    batch_size: int = 16  # photographs a step, and as many generated images
+    lr_g: float = 2e-4  # of the generator, Adam
+    lr_d: float = 2e-4  # of the discriminator, Adam
+    beta1: float = 0.5  # Adam's; its beta2 is 0.99
+    decay: float = 0.15  # share of the steps at the end over which both learning rates fall to 0
+    mirror: bool = True  # half of the photographs are mirrored
+    crop: float = 0.1  # most of the side that a random crop of a photograph leaves out; the rest is enlarged
+    augment: bool = True  # DiffAugment, on photographs and generated images alike (Zhao et al. 2020)
+    smoothing: float = 0.1  # one-sided label smoothing: photographs are real with probability 1 - smoothing
+    ema: float = 0.998  # decay of the averaged generator that is kept, with warm-up; 0: the last weights are kept
+    seed: int = 0  # of the initial weights, the batches and the noise
+    keep_every: int = 5  # epochs between two snapshots of the weights
+    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    plain: bool = False  # nothing of what is not specified: no mirror, crop, augment, smoothing, decay or ema
+
+    def __post_init__(self) -> None:
+        recipe.require_positive(self, "latent_dim", "channels", "epochs", "lr_g", "lr_d", "keep_every")
+        recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
+        recipe.require_between(self, 0, 0.999, "beta1", "ema")
+        recipe.require_between(self, 0, 0.5, "crop", "smoothing")
+        recipe.require_between(self, 0, 1, "decay")
+        recipe.require_between(self, 0, math.inf, "seed")
+
+
+QUICK = {"epochs": 2, "channels": 64, "keep_every": 1}
+PLAIN = {"mirror": False, "crop": 0.0, "augment": False, "smoothing": 0.0, "decay": 0.0, "ema": 0.0}
+
+
+def main() -> None:
+    r, args = recipe.parse(Recipe, "Trains the DCGAN on photographs of flowers.", QUICK)
+    r = replace(r, **PLAIN) if r.plain else r
+    out = (
+        args.out or Path("runs") / f"flowers_seed{r.seed}{'_plain' if r.plain else ''}{'_quick' if args.quick else ''}"
+    )
+    device = repro.choose_device()
+    images, _, categories = read_flowers(args.data, size=r.size)  # whole in memory
+    if len(images) < r.batch_size:
+        raise cli.UsageError(f"--batch-size {r.batch_size}: there are only {len(images)} photographs")
+    steps_per_epoch = len(images) // r.batch_size  # the last images of an epoch's order wait for the next one
+
+    repro.seed_everything(r.seed)
+    g = DCGANGenerator(DCGANGeneratorConfig(r.latent_dim, r.channels, r.size)).to(device)
+    d = DCGANDiscriminator(DCGANDiscriminatorConfig(r.channels, r.size)).to(device)
+    g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
+    average = ema(g, r.ema, warmup=True)  # batch norm's statistics, too
+    optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
+    optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+
+    def photographs(step: int, rng: torch.Generator) -> torch.Tensor:
+        """Every photograph once an epoch, cropped and mirrored anew: (B, 3, size, size) in [-1, 1]."""
+        epoch, number = divmod(step, steps_per_epoch)
+        order = torch.randperm(len(images), generator=repro.seed_step(r.seed + 1_000_003, epoch))
+        x = to_float(images[order[number * r.batch_size : (number + 1) * r.batch_size]].to(device)) * 2 - 1
+        x = augment.random_zooms(x, rng, r.crop) if r.crop else x
+        x = augment.random_flips(x, rng) if r.mirror else x
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def after_epoch(epoch: int) -> None:
+        """The fixed latents' images (the text asks for them after each epoch), the animation, and snapshots."""
+        with torch.no_grad():
+            run.log(samples=save_grid(out / f"samples_{epoch:04d}.png", average.module(fixed)))
+        if epoch % r.keep_every == 0 or run.done == run.steps:
+            run.snapshot(average.module)
+            animate(sorted(out.glob("samples_*.png")), out / "training.webp")
+
+    fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
+    state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
+    data = {"training": len(images), "categories": len(categories)}
+    steps = r.epochs * steps_per_epoch
+    run = Run(out, r, steps=steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    for step in run:
+        photos = photographs(step, rng := repro.seed_step(r.seed, step))
+        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
+        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
+            set_lr(optimizer, lr * (min(1.0, (1 - step / steps) / r.decay) if r.decay else 1.0))
+
+        # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
+        with repro.bf16(device, r.bf16):
+            fake = g(z)
+            seen_real, seen_fake = (diff_augment(x, rng) if r.augment else x for x in (photos, fake.detach()))
+            logits_real, logits_fake = d.logits(seen_real).float(), d.logits(seen_fake).float()
+        loss_real = (1 - r.smoothing) * F.softplus(-logits_real) + r.smoothing * F.softplus(logits_real)
+        loss_d = loss_real.mean() + F.softplus(logits_fake).mean()
+        optimizer_d.zero_grad()
+        loss_d.backward()
+        optimizer_d.step()
+
+        # 2. G: the same images up (non-saturating: -log D instead of log(1 - D)).
+        d.requires_grad_(False)
+        with repro.bf16(device, r.bf16):
+            logits = d.logits(diff_augment(fake, rng) if r.augment else fake).float()
+        loss_g = F.softplus(-logits).mean()
+        optimizer_g.zero_grad()
+        loss_g.backward()
+        optimizer_g.step()
+        d.requires_grad_(True)
+        average.update_parameters(g)
+
+        run.log(loss_d=loss_d, loss_g=loss_g, d_real=logits_real.sigmoid().mean(), d_fake=logits_fake.sigmoid().mean())
+        if run.due(steps_per_epoch):
+            after_epoch(run.done // steps_per_epoch)
+    run.finish(DCGANGenerator)
+
+
+def animate(grids: list[Path], path: Path, milliseconds: int = 200) -> None:
+    """The pictures `grids` as one animated WebP, at most 100 of them, halved in size so that it stays small."""
+    frames = [Image.open(grid).reduce(2) for grid in grids[:: -(-len(grids) // 100)] + grids[-1:]]
+    with atomic_path(path) as temporary:
+        frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=milliseconds, quality=60)
+
+
+if __name__ == "__main__":
+    cli.run(main, "train_flowers.py")
