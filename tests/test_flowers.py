@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import REPO, SAMPLES, assert_one_line, kill_after_first_save, load_report_script, run_script
+from conftest import REPO, SAMPLES, assert_one_line, kill_after_first_save, load_script, run_script
 from PIL import Image
 from scipy.io import savemat
 from torch import nn
@@ -226,7 +226,7 @@ def test_figures_and_numbers(trained: Path, flowers: Path, tmp_path: Path) -> No
 
 
 def test_spherical_interpolation_keeps_the_norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    figures = load_report_script("flowers_figures", monkeypatch)
+    figures = load_script("flowers_figures", monkeypatch)
     a, b = torch.tensor([2.0, 0, 0]).double(), torch.tensor([0, 2.0, 0]).double()
     middle = figures.spherical(a, b, 0.5)
     assert torch.allclose(middle, torch.tensor([2**0.5, 2**0.5, 0]).double())

@@ -10,6 +10,7 @@ epoch) and training.webp (all of them as an animation), log.jsonl, TensorBoard a
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 try:
     import torch
@@ -66,7 +67,7 @@ class Recipe:
 
 
 QUICK = {"epochs": 2, "channels": 64, "keep_every": 1}
-PLAIN = {"mirror": False, "crop": 0.0, "augment": False, "smoothing": 0.0, "decay": 0.0, "ema": 0.0}
+PLAIN: dict[str, Any] = {"mirror": False, "crop": 0.0, "augment": False, "smoothing": 0.0, "decay": 0.0, "ema": 0.0}
 
 
 def main() -> None:
