@@ -12,6 +12,7 @@ from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
 from dlcv.data.flowers import CHOSEN
+from dlcv.models.dann import DomainClassifier
 from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,6 +61,12 @@ class Facts:
             r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*|flow\.frequencies)$"
         )
         return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
+
+    def domain_classifier(self) -> dict[str, str]:
+        """DANN's second classifier, which no checkpoint holds: its layers as "inputs → outputs", its parameters."""
+        network = DomainClassifier()
+        sizes = [f"{tensor.shape[1]} → {tensor.shape[0]}" for tensor in network.parameters() if tensor.ndim == 2]
+        return {"layers": ", ".join(sizes), "parameters": f"{sum(p.numel() for p in network.parameters()):,}"}
 
     def layers(self, checkpoint: str) -> dict[str, list[str]]:
         """A digit network's output channels of its convolutions, and its linear layers as "inputs → outputs"."""

@@ -76,7 +76,9 @@ def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None
     for row, column in (("DANN", "U→M"), ("trained on target (upper bound)", "S→U")):
         value = facts.cell("dann", "digits table", row, column)
         assert f"| {value}" in next(line for line in readme.splitlines() if line.startswith(f"| {row} |"))
-    assert facts.parameters("dann_usps_mnistm") == "526,251" and facts.recipe("vae")["latent_dim"] == 64
+    assert facts.parameters("dann_usps_mnistm") == "427,178" and facts.recipe("vae")["latent_dim"] == 64
+    layers = {"layers": "128 → 256, 256 → 256, 256 → 1", "parameters": "99,073"}  # 526,251 with the network
+    assert facts.domain_classifier() == layers
     assert facts.face("VAE, 64 latents")["frechet"] == "52.1"
     assert (facts.face("SAGAN")["frechet"], facts.face("SAGAN", sha256="fced9b28ff99")["frechet"]) == ("22.8", "23.4")
     chosen = facts.table("dann", "digits table", ["S→U"], {"DANN": "ours", "improved": "better"})
