@@ -25,7 +25,8 @@ KNOWN = "|".join(
         "12 x 12 x 12",
         "stages 2 and 3", r"(from|to) 0\b",
         "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28", r"7 rows would become 13 instead of 14",
-        r"below 0\.03", "0.88em", "7 x 7",
+        r"\b5 [a-g]\)", "Flowers102", "with 1,609 images", r"from 1\.", "0.8em",
+        "at 4 x 4 only 16 values", "sheet of 256 samples", r"below 0\.03", "0.88em", "7 x 7",
         "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent",
         "200 epochs",
         "airbench96", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
