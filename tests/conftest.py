@@ -197,6 +197,12 @@ def kill_after_first_save(out: Path, *command: object) -> None:
     process.wait()
 
 
+def counts_of(data: dict[str, object]) -> dict[str, object]:
+    """What a checkpoint's provenance says of its data, but for the digest of the images, which must be there."""
+    assert re.fullmatch("[0-9a-f]{16}", str(data["images"]))
+    return {name: value for name, value in data.items() if name != "images"}
+
+
 def load_script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """report/<name>.py or experiments/<name>.py as a module, whose places for documents a test may change."""
     (path,) = (path for folder in ("report", "experiments") if (path := REPO / folder / f"{name}.py").exists())

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, kill_after_first_save
+from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
@@ -44,7 +44,7 @@ def trained(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_training_and_resuming(digits: Path, trained: Path, tmp_path: Path) -> None:
     provenance = read_checkpoint(trained / "model.pth")["provenance"]
-    assert provenance["data"] == {"training": 36, "held_out": 4} and provenance["step"] == 30
+    assert counts_of(provenance["data"]) == {"training": 36, "held_out": 4} and provenance["step"] == 30
     assert Image.open(trained / "samples_000030.png").size == (10 * 30 + 2, 8 * 30 + 2)
     assert "held_out_digit_accuracy" in (trained / "log.jsonl").read_text()
     kill_after_first_save(tmp_path, *flags(digits, tmp_path, "--save-seconds", 0.001))

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, kill_after_first_save
+from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
@@ -136,7 +136,7 @@ def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
     provenance = read_checkpoint(trained / "model.pth")["provenance"]
-    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 40
+    assert counts_of(provenance["data"]) == {"training": 32, "held_out": 4} and provenance["step"] == 40
     assert load_model(Generator, trained / "model.pth")(torch.randn(2, 6)).shape == (2, 3, 64, 64)
     assert {path.name for path in trained.glob("samples_*.png")} == {"samples_000020.png", "samples_000040.png"}
     line = (trained / "log.jsonl").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, kill_after_first_save
+from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
 from PIL import Image
 
 from dlcv.averaging import settle
@@ -113,7 +113,7 @@ def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_training_and_resuming(faces: Path, trained: Path, tmp_path: Path) -> None:
     provenance = read_checkpoint(trained / "model.pth")["provenance"]
-    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 20
+    assert counts_of(provenance["data"]) == {"training": 32, "held_out": 4} and provenance["step"] == 20
     _, images = read_faces(faces, "train")
     counted = detail_rows(images[hold_out(len(images))[0]])
     assert read_checkpoint(trained / "model.pth")["config"]["rows"] == counted

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, counts_of
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.data import augment
@@ -131,8 +131,7 @@ def test_train_writes_a_model_with_its_provenance(digits: Path, tmp_path: Path) 
     out = train(digits, tmp_path / "run", "--seed", 5)
     provenance = read_checkpoint(out / "model.pth")["provenance"]
     assert provenance["recipe"]["seed"] == 5 and provenance["step"] == 2
-    images = provenance["data"].pop("images")
-    assert provenance["data"] == {"labelled": 36, "validation": 4, "unlabelled": 40} and len(images) == 16
+    assert counts_of(provenance["data"]) == {"labelled": 36, "validation": 4, "unlabelled": 40}
     assert {"agreement", "confidence", "reverse_accuracy", "validation_accuracy"} <= provenance["metrics"].keys()
     assert load_model(DigitNet, out / "model.pth")(torch.rand(2, 3, 28, 28)).shape == (2, 10)
     assert (out / "log.jsonl").exists() and list((out / "tensorboard").iterdir())
