@@ -67,7 +67,7 @@ def main() -> None:
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     state = {"g": g, "d": d, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
     data = {"training": len(training), "images": fingerprint(images)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]

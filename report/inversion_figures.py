@@ -10,9 +10,8 @@ import csv
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
-
 try:
+    import numpy as np
     from plotting import FIGURES, draw_faces, plt, save
     from scipy.stats import rankdata, spearmanr
 

@@ -3,10 +3,9 @@
 python report/stylegan2_figures.py            # from checkpoints/stylegan2.pth and runs/stylegan2_seed0/log.jsonl
 """
 
-import numpy as np
-import torch
-
 try:
+    import numpy as np
+    import torch
     from plotting import draw_faces, draw_gan_curves, gan_arguments
 
     from dlcv import cli, repro

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dlcv.cli import UserError
 from dlcv.schedule import warmup_cosine
-from dlcv.trainer import Interrupted, Run, read_log, read_save
+from dlcv.trainer import Interrupted, Run, duration, read_log, read_save
 
 TRAIN = REPO / "train" / "train_dann.py"
 TRAIN_UDA = REPO / "train" / "train_uda.py"
@@ -195,16 +195,40 @@ SCRIPTS = [
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_say_how_to_get_there(script: Path, tmp_path: Path) -> None:
-    """An interpreter without our packages, as a newcomer's system python3 is."""
-    bare = subprocess.run(
-        [sys.executable, "-S", "-I", script],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
-    )
-    assert bare.returncode == 1
-    assert "make setup" in bare.stderr and len(bare.stderr.strip().splitlines()) == 1
+    """An interpreter without our packages, as a newcomer's system python3 is; --help of a training needs none."""
+
+    def bare(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-S", "-I", script, *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env={"PATH": os.environ["PATH"]})
+
+    result = bare(*(["twolayer"] if script.name == "train_cifar.py" else []))
+    assert result.returncode == 1
+    assert "make setup" in result.stderr and len(result.stderr.strip().splitlines()) == 1
+    if script.parent.name == "train":
+        help_ = bare("--help")
+        assert (help_.returncode, help_.stderr) == (0, "") and "--quick" in help_.stdout
+        assert "()" not in help_.stdout.replace("\n", "")  # every option has a text before its default
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_introduces_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = {"training": 20_000, "images": "0123abcd"}
+    for stop, resume in ((30, False), (40, True)):
+        run = Run(tmp_path, {}, steps=40, state={}, data=data, resume=resume, what="Trains nothing.", save_seconds=0)
+        for step in run:
+            run.log(loss=torch.tensor(1.0))
+            if step == stop:
+                break
+        text = capsys.readouterr().out
+        steps = "Steps 31 to 40" if resume else "40 steps"
+        assert text.startswith(f"Trains nothing. {steps} on "), text
+        assert f"Data: training 20,000. Everything is written to {tmp_path};" in text
+        assert ("About 0 s to go" in text) == (not resume)  # ten steps are left then: too few to measure by
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(40.2, "40 s"), (700, "12 min"), (12_000, "3 h 20 min")])
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def short_run(out: Path, values: list[float], save_seconds: float = 0.0, **options: object) -> torch.nn.Linear:

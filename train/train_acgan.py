@@ -8,26 +8,14 @@ grades the digits, has no part in it.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-try:
-    import torch
-    import torch.nn.functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema
-    from dlcv.data import augment, splits
-    from dlcv.data.digits import read_folder, read_labels, split_folder
-    from dlcv.data.folders import fingerprint
-    from dlcv.images import save_grid, to_float
-    from dlcv.losses import discriminator_loss, generator_loss
-    from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator, ACGANGeneratorConfig
-    from dlcv.schedule import constant_then_linear, set_lr
-    from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 HELD_OUT = 5_000  # training digits on which only the auxiliary classifier is looked at
 
@@ -64,6 +52,21 @@ QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the auxiliary classifier GAN on MNIST-M.", QUICK)
     out = args.out or Path("runs") / f"acgan_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.averaging import ema
+    from dlcv.data import augment, splits
+    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.folders import fingerprint
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import discriminator_loss, generator_loss
+    from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator, ACGANGeneratorConfig
+    from dlcv.schedule import constant_then_linear, set_lr
+    from dlcv.trainer import Run
+
     device = repro.choose_device()
 
     # Data: whole in memory; no test digit is read.
@@ -95,7 +98,7 @@ def main() -> None:
     columns = torch.arange(10, device=device).repeat(8)
     state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images, labels)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
             set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))

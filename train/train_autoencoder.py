@@ -7,23 +7,13 @@ model.pth (the last ones), snapshots/, log.jsonl, TensorBoard and last.pt (for -
 """
 
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-try:
-    import torch
-    import torch.nn.functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import save_checkpoint
-    from dlcv.data.arrays import read_arrays
-    from dlcv.data.folders import fingerprint
-    from dlcv.images import to_float
-    from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
-    from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.trainer import Run, scores_of
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -47,6 +37,19 @@ QUICK = {"steps": 1_400}
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the autoencoder on Fashion-MNIST.", QUICK)
     out = args.out or Path("runs") / f"autoencoder_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.checkpoint import save_checkpoint
+    from dlcv.data.arrays import read_arrays
+    from dlcv.data.folders import fingerprint
+    from dlcv.images import to_float
+    from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
+
     device = repro.choose_device()
     images = read_arrays(args.data, "fashion_mnist", "train").images
 
@@ -61,7 +64,7 @@ def main() -> None:
         return sum(float(F.mse_loss(model(x), x)) * len(x) for x in parts) / len(images)
 
     state, data = {"model": model, "optimizer": optimizer}, {"training": len(images), "images": fingerprint(images)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     below = out / "below.pth"
     for step in run:
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200))

@@ -8,27 +8,30 @@ dict, as the course loads it), model.json (its provenance), log.jsonl, TensorBoa
 """
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
-try:
-    import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import current_commit
-    from dlcv.cs7643.part2.solver import Solver
-    from dlcv.cs7643.recipes import RECIPES, Recipe
-    from dlcv.data.arrays import read_arrays
-    from dlcv.data.folders import fingerprint
-    from dlcv.files import atomic_path, write_text
-    from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
+from dlcv.cs7643.recipes import RECIPES, Recipe
 
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains a network of CS7643 assignment 2.", {"epochs": 2}, RECIPES)
     out = args.out or Path("runs") / f"cifar_{args.preset}_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+
+    from dlcv import repro
+    from dlcv.checkpoint import current_commit
+    from dlcv.cs7643.part2.solver import Solver
+    from dlcv.data.arrays import read_arrays
+    from dlcv.data.folders import fingerprint
+    from dlcv.files import atomic_path, write_text
+    from dlcv.trainer import Run
+
     images, labels = read_arrays(args.data, "cifar10", "train")
     if r.validation >= len(images):
         raise cli.UsageError(f"--validation {r.validation}: only {len(images)} images, nothing is left to train on")
@@ -45,7 +48,7 @@ def main() -> None:
     # Forward, loss, backward and step stand in the solver that is handed in: cs7643/part2/solver.py, `update`.
     state = {"model": solver.model, "optimizer": solver.optimizer}
     steps, data = r.epochs * solver.steps_per_epoch, {"images": fingerprint(images, labels)}
-    run = Run(out, r, steps=steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         loss, accuracy = solver.update(step)
         run.log(loss=loss, accuracy=accuracy)

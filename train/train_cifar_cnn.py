@@ -8,22 +8,13 @@ says how they fare: choose on those, then train on all.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-try:
-    import torch
-    import torch.nn.functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.data import arrays, augment, splits
-    from dlcv.data.folders import fingerprint
-    from dlcv.images import to_float
-    from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
-    from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.trainer import Run, scores_of
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -55,6 +46,18 @@ def main() -> None:
     name = f"cifar_cnn_{'separable' if r.separable else 'plain'}_seed{r.seed}"
     name += ("_held_out" if r.hold_out else "") + ("_quick" if args.quick else "")
     out = args.out or Path("runs") / name
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.data import arrays, augment, splits
+    from dlcv.data.folders import fingerprint
+    from dlcv.images import to_float
+    from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
+
     device = repro.choose_device()
     images, labels = arrays.read_arrays(args.data, "cifar10", "train")
     training, held_out = splits.hold_out(len(images), arrays.HELD_OUT)
@@ -87,7 +90,7 @@ def main() -> None:
 
     state = {"model": model, "optimizer": optimizer}
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images, labels)}
-    run = Run(out, r, steps=steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         x, y = batch(step)
         set_lr(optimizer, r.lr * warmup_cosine(step, steps, warmup=steps_per_epoch))

@@ -9,30 +9,14 @@ Writes model.pth (for inference), snapshots/, log.jsonl, TensorBoard and last.pt
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-try:
-    import torch
-    import torch.nn.functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema
-    from dlcv.checkpoint import load_model
-    from dlcv.data.augment import augment_digits
-    from dlcv.data.digits import read_folder, read_labels, split_folder
-    from dlcv.data.folders import fingerprint
-    from dlcv.data.splits import hold_out_tenth
-    from dlcv.images import to_float
-    from dlcv.models.dann import DomainClassifier, reversal_strength
-    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
-    from dlcv.predict import predict_labels
-    from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_accuracy, unlabelled_scores
-    from dlcv.trainer import Run, scores_of
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -75,6 +59,25 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains DANN on a pair of digit domains.", QUICK)
     quick = "_quick" if args.quick else ""
     out = args.out or Path("runs") / f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}{quick}"
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.averaging import ema
+    from dlcv.checkpoint import load_model
+    from dlcv.data.augment import augment_digits
+    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.folders import fingerprint
+    from dlcv.data.splits import hold_out_tenth
+    from dlcv.images import to_float
+    from dlcv.models.dann import DomainClassifier, reversal_strength
+    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
+    from dlcv.predict import predict_labels
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.selection import reverse_accuracy, unlabelled_scores
+    from dlcv.trainer import Run, scores_of
+
     device = repro.choose_device()
 
     # Data. In mode target the labelled domain is the target itself.
@@ -111,7 +114,7 @@ def main() -> None:
     state = {"model": model, "tell_domain": tell_domain, "average": average, "optimizer": optimizer}
     counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
     data = {**counts, "images": fingerprint(images, labels, target_images)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]

@@ -8,32 +8,14 @@ epoch) and training.webp (all of them as an animation), log.jsonl, TensorBoard a
 """
 
 import math
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-try:
-    import torch
-    import torch.nn.functional as F
-    from PIL import Image
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema
-    from dlcv.data import augment
-    from dlcv.data.flowers import read_flowers
-    from dlcv.files import atomic_path
-    from dlcv.images import save_grid, to_float
-    from dlcv.models.dcgan import (
-        DCGANDiscriminator,
-        DCGANDiscriminatorConfig,
-        DCGANGenerator,
-        DCGANGeneratorConfig,
-    )
-    from dlcv.models.gan import diff_augment
-    from dlcv.schedule import set_lr
-    from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -76,6 +58,25 @@ def main() -> None:
     out = (
         args.out or Path("runs") / f"flowers_seed{r.seed}{'_plain' if r.plain else ''}{'_quick' if args.quick else ''}"
     )
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.averaging import ema
+    from dlcv.data import augment
+    from dlcv.data.flowers import read_flowers
+    from dlcv.images import save_grid, to_float
+    from dlcv.models.dcgan import (
+        DCGANDiscriminator,
+        DCGANDiscriminatorConfig,
+        DCGANGenerator,
+        DCGANGeneratorConfig,
+    )
+    from dlcv.models.gan import diff_augment
+    from dlcv.schedule import set_lr
+    from dlcv.trainer import Run
+
     device = repro.choose_device()
     images, _, categories = read_flowers(args.data, size=r.size)  # whole in memory
     if len(images) < r.batch_size:
@@ -111,7 +112,7 @@ def main() -> None:
     state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
     data = {"training": len(images), "categories": len(categories)}
     steps = r.epochs * steps_per_epoch
-    run = Run(out, r, steps=steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         photos = photographs(step, rng := repro.seed_step(r.seed, step))
         z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
@@ -148,6 +149,10 @@ def main() -> None:
 
 def animate(grids: list[Path], path: Path, milliseconds: int = 200) -> None:
     """The pictures `grids` as one animated WebP, at most 100 of them, halved in size so that it stays small."""
+    from PIL import Image
+
+    from dlcv.files import atomic_path
+
     frames = [Image.open(grid).reduce(2) for grid in grids[:: -(-len(grids) // 100)] + grids[-1:]]
     with atomic_path(path) as temporary:
         frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=milliseconds, quality=60)

@@ -9,30 +9,14 @@ log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-try:
-    import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema, settle
-    from dlcv.data import augment
-    from dlcv.data.faces import detail_rows, hold_out, read_faces
-    from dlcv.data.folders import fingerprint
-    from dlcv.images import save_grid, to_float
-    from dlcv.losses import discriminator_loss, generator_loss
-    from dlcv.models.sagan import (
-        SAGANDiscriminator,
-        SAGANDiscriminatorConfig,
-        SAGANGenerator,
-        SAGANGeneratorConfig,
-    )
-    from dlcv.schedule import constant_then_linear, set_lr
-    from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -72,6 +56,25 @@ QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the self-attention GAN on the face data set.", QUICK)
     out = args.out or Path("runs") / f"sagan_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+
+    from dlcv import repro
+    from dlcv.averaging import ema, settle
+    from dlcv.data import augment
+    from dlcv.data.faces import detail_rows, hold_out, read_faces
+    from dlcv.data.folders import fingerprint
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import discriminator_loss, generator_loss
+    from dlcv.models.sagan import (
+        SAGANDiscriminator,
+        SAGANDiscriminatorConfig,
+        SAGANGenerator,
+        SAGANGeneratorConfig,
+    )
+    from dlcv.schedule import constant_then_linear, set_lr
+    from dlcv.trainer import Run
+
     device = repro.choose_device()
 
     # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
@@ -95,7 +98,7 @@ def main() -> None:
     others = repro.noise(2, 2_048, r.latent_dim).float().to(device)
     state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
             set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))

@@ -7,27 +7,14 @@ watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-try:
-    import torch
-    import torch.nn.functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema
-    from dlcv.data import augment
-    from dlcv.data.faces import hold_out, read_faces
-    from dlcv.images import save_grid, to_float
-    from dlcv.losses import PathLength, r1_penalty
-    from dlcv.models import stylegan2
-    from dlcv.models.gan import diff_augment
-    from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-    from dlcv.schedule import set_lr
-    from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 CHANNELS = {4: 128, 8: 128, 16: 64, 32: 48, 64: 24, 128: 16}  # of both networks at each resolution
 
@@ -78,6 +65,22 @@ QUICK = {"steps": 400, "grow_steps": 300, "fade_steps": 50, "evaluate_every": 20
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains StyleGAN2 on the face data set.", QUICK)
     out = args.out or Path("runs") / f"stylegan2_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.averaging import ema
+    from dlcv.data import augment
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import PathLength, r1_penalty
+    from dlcv.models import stylegan2
+    from dlcv.models.gan import diff_augment
+    from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+    from dlcv.schedule import set_lr
+    from dlcv.trainer import Run
+
     device = repro.choose_device()
 
     # Data: whole in memory. A part is held out, to see whether the discriminator remembers the faces.
@@ -112,7 +115,7 @@ def main() -> None:
     state: dict[str, Any] = {"g": g, "d": d, "average": average, "path_length": path_length}
     state |= {"opt_g": optimizer_g, "opt_d": optimizer_d}
     data = {"training": len(training), "held_out": len(held_out)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
         size, fade = r.stage(step)

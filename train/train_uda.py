@@ -8,29 +8,14 @@ Writes model.pth (for inference), snapshots/, log.jsonl, TensorBoard and last.pt
 
 import copy
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-try:
-    import torch
-    import torch.nn.functional as F
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.checkpoint import load_model
-    from dlcv.data import augment
-    from dlcv.data.digits import read_folder, read_labels, split_folder
-    from dlcv.data.folders import fingerprint
-    from dlcv.data.splits import hold_out_tenth
-    from dlcv.images import to_float
-    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
-    from dlcv.models.uda import Alignment, consistency_loss, follow
-    from dlcv.predict import predict_labels
-    from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_accuracy, unlabelled_scores
-    from dlcv.trainer import Run, scores_of
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -76,6 +61,24 @@ def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the improved domain adaptation on a pair of digit domains.", QUICK)
     quick = "_quick" if args.quick else ""
     out = args.out or Path("runs") / f"uda_{r.source}_{r.target}_seed{r.seed}{quick}"
+
+    import torch
+    import torch.nn.functional as F
+
+    from dlcv import repro
+    from dlcv.checkpoint import load_model
+    from dlcv.data import augment
+    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.folders import fingerprint
+    from dlcv.data.splits import hold_out_tenth
+    from dlcv.images import to_float
+    from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
+    from dlcv.models.uda import Alignment, consistency_loss, follow
+    from dlcv.predict import predict_labels
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.selection import reverse_accuracy, unlabelled_scores
+    from dlcv.trainer import Run, scores_of
+
     device = repro.choose_device()
 
     # Data.
@@ -125,7 +128,7 @@ def main() -> None:
     state = {"student": student, "teacher": teacher, "alignment": alignment, "optimizer": optimizer}
     counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
     data = {**counts, "images": fingerprint(images, labels, target_images)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         # Source images and labels; target images seen weakly and strongly augmented.
         rng, progress = repro.seed_step(r.seed, step), step / r.steps

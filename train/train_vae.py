@@ -7,25 +7,14 @@ Writes model.pth (for inference), snapshots/, samples_*.png, log.jsonl, TensorBo
 
 import dataclasses
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-try:
-    import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema
-    from dlcv.data import augment
-    from dlcv.data.faces import detail_rows, hold_out, principal_axes, read_faces
-    from dlcv.data.folders import fingerprint
-    from dlcv.images import save_grid, to_float
-    from dlcv.losses import spectrum_loss
-    from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
-    from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.trainer import Run, scores_of
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -73,6 +62,20 @@ def stuck_warning(done: int, mse: float) -> str | None:
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the VAE on the face data set.", QUICK)
     out = args.out or Path("runs") / f"vae_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+
+    from dlcv import repro
+    from dlcv.averaging import ema
+    from dlcv.data import augment
+    from dlcv.data.faces import detail_rows, hold_out, principal_axes, read_faces
+    from dlcv.data.folders import fingerprint
+    from dlcv.images import save_grid, to_float
+    from dlcv.losses import spectrum_loss
+    from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
+
     device = repro.choose_device()
 
     # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
@@ -117,7 +120,7 @@ def main() -> None:
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     state = {"model": model, "average": average, "optimizer": optimizer}
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images)}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         progress = step / r.steps
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01))

@@ -10,24 +10,14 @@ samples_*.png, log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 import dataclasses
 import hashlib
 import math
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-try:
-    import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli, recipe, repro
-    from dlcv.averaging import ema
-    from dlcv.checkpoint import current_commit, model_from, read_checkpoint, save_checkpoint
-    from dlcv.data.faces import hold_out, read_faces
-    from dlcv.data.folders import fingerprint
-    from dlcv.images import save_grid, to_float
-    from dlcv.models.vae import VAE, LatentFlow
-    from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.trainer import Run, scores_of
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli, recipe
 
 
 @dataclass(frozen=True)
@@ -56,6 +46,19 @@ QUICK = {  # a short run needs a short memory; of train_vae.py --quick
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the flow from N(0, I) to a trained VAE's latents.", QUICK)
     out = args.out or Path("runs") / f"vae_prior_seed{r.seed}{'_quick' if args.quick else ''}"
+
+    import torch
+
+    from dlcv import repro
+    from dlcv.averaging import ema
+    from dlcv.checkpoint import current_commit, model_from, read_checkpoint, save_checkpoint
+    from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.folders import fingerprint
+    from dlcv.images import save_grid, to_float
+    from dlcv.models.vae import VAE, LatentFlow
+    from dlcv.schedule import set_lr, warmup_cosine
+    from dlcv.trainer import Run, scores_of
+
     device = repro.choose_device()
     trained = read_checkpoint(Path(r.vae))
     vae_sha256 = hashlib.sha256(Path(r.vae).read_bytes()).hexdigest()
@@ -97,7 +100,7 @@ def main() -> None:
     fixed = repro.noise(0, 32, vae.config.latent_dim).float().to(device)
     state = {"flow": flow, "average": average, "optimizer": optimizer}
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images), "vae": vae_sha256}
-    run = Run(out, r, steps=r.steps, state=state, data=data, resume=args.resume, save_seconds=args.save_seconds)
+    run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01))
         loss = flow.loss(*draw(seen, r.batch_size, repro.seed_step(r.seed, step)))

@@ -24,18 +24,29 @@ def parse(
 ) -> tuple[Recipe, argparse.Namespace]:
     """The recipe that the command line asks for, and the flags that every training script has.
 
-    Those are --data, --out, --resume, --save-seconds and --quick, which replaces defaults by `quick` (flags still win).
+    Those are --data, --out, --resume, --save-seconds and --quick, which replaces defaults by `quick` (flags still win);
+    args.run holds what dlcv.trainer.Run takes of them. `description`: what is trained, a sentence.
     With `presets` the first word of the command line names the one whose values are the defaults (args.preset).
     Raises UsageError for unknown flags and values of the wrong type.
     """
     parser = ArgumentParser(description=description)
     if presets:
-        parser.add_argument("preset", choices=presets, help="whose values are the defaults")
-    parser.add_argument("--data", type=Path, help="folder of the data; if not given, the usual places: see README")
-    parser.add_argument("--out", type=Path, help="folder of this run; a name under runs/ if not given")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out from its last save")
-    parser.add_argument("--quick", action="store_true", help="a small run of under five minutes on two cores")
-    parser.add_argument("--save-seconds", type=float, default=240.0, help="at most this long between two saves (240)")
+        parser.add_argument("preset", choices=presets, help="the network or experiment whose values are the defaults")
+    parser.add_argument("--data", type=Path, help="folder of the data (default: the usual places, see README)")
+    parser.add_argument(
+        "--out", type=Path, help="folder that the run writes to (default: one under runs/, named after the recipe)"
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="continue the run in --out from its last save; without a save, begin it"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a small run, of under five minutes on two cores, to see that everything works",
+    )
+    parser.add_argument(
+        "--save-seconds", type=float, default=240.0, help="longest time between two saves, in seconds (240)"
+    )
     comments = _field_comments(cls)
     types = typing.get_type_hints(cls)
     defaults: dict[str, Any] = {}
@@ -52,6 +63,8 @@ def parse(
             options["type"] = kind
         parser.add_argument("--" + name.replace("_", "-"), **options)
     args = parser.parse_args(sys.argv[1:])
+    what = description + (" A small run (--quick) that shows that everything works." if args.quick else "")
+    args.run = {"resume": args.resume, "save_seconds": args.save_seconds, "what": what}
     given = {name: getattr(args, name) for name in defaults if hasattr(args, name)}
     defaults |= presets[args.preset] if presets else {}
     return cls(**(defaults | (quick if args.quick else {}) | given)), args

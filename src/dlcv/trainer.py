@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from dlcv.checkpoint import current_commit, load_model, save_checkpoint
 from dlcv.cli import UserError
 from dlcv.files import atomic_path, check_writable
 
+FIRST_STEPS = 20  # by which a run says how long it will take
 MAGIC = b"dlcv run 1\n"  # first line of a save; then the SHA-256 of the rest in hexadecimal, a line end, the rest
 
 
@@ -50,6 +52,9 @@ class Run:
     run goes on from out/last.pt, or starts at step 0 where nothing is saved yet. It ends with the same bits as one that
     was never stopped, provided that the loop draws all randomness from the step (dlcv.repro.seed_step).
 
+    It begins with a paragraph on stdout: `what` is trained (a sentence), data, device, folder, and after FIRST_STEPS
+    steps the time that the rest will take.
+
     `recipe` (a dataclass of plain values) and `data` (plain values that say which data these are: counts, a digest of
     the names) are saved with the run; a run is only ever resumed under the same ones.
 
@@ -68,12 +73,13 @@ class Run:
         resume: bool = False,
         log_every: int = 50,
         save_seconds: float = 240.0,
+        what: str = "",
     ) -> None:
         current_commit()  # remembered: the provenance names the code that runs now, whatever is committed meanwhile
         self.out, self.steps, self.state = out, steps, state
         self.recipe: dict[str, Any] = dict(recipe) if isinstance(recipe, Mapping) else dataclasses.asdict(recipe)
         self.data = dict(data or {})
-        self.log_every, self.save_seconds = log_every, save_seconds
+        self.log_every, self.save_seconds, self.what = log_every, save_seconds, what
         self.step = 0  # steps that are done
         self._totals: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
@@ -112,6 +118,7 @@ class Run:
         return self._seconds_before + time.monotonic() - self._started
 
     def __iter__(self) -> Iterator[int]:
+        self._introduce()
         handlers = {n: signal.signal(n, self._on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
         try:
             while self.step < self.steps:
@@ -189,6 +196,29 @@ class Run:
         shown = "".join(f", {name} {value:.4g}" for name, value in metrics.items())
         print(f"{self.out / 'model.pth'}: step {step:,} of {self.steps:,}{shown}")
 
+    def _introduce(self) -> None:
+        """What, data with counts, device and folder, before the first step."""
+        device = (
+            torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+        )
+        counts = ", ".join(f"{name} {value:,}" for name, value in self.data.items() if isinstance(value, int))
+        begin = f"Steps {self.step + 1:,} to {self.steps:,}" if self.step else f"{self.steps:,} steps"
+        facts = [self.what, f"{begin} on {device}.", f"Data: {counts}." if counts else ""]
+        facts += [f"Everything is written to {self.out}; Ctrl-C saves and ends, --resume goes on."]
+        self._bar.write(" ".join(filter(None, facts)))
+        sys.stdout.flush()
+        self._first = self.step
+
+    def _time_left(self) -> None:
+        """Says how long the rest takes, once, when FIRST_STEPS steps were timed (the first one warms up)."""
+        done = self.step - self._first
+        if done == 1:
+            self._timed_since = time.monotonic()
+        elif done == FIRST_STEPS + 1 and self.step < self.steps:
+            seconds = (time.monotonic() - self._timed_since) / FIRST_STEPS * (self.steps - self.step)
+            self._bar.write(f"About {duration(seconds)} to go, at the speed of {FIRST_STEPS} steps on this machine.")
+            sys.stdout.flush()
+
     def _on_signal(self, number: int, _: object) -> None:
         self._received.append(number)
 
@@ -197,6 +227,7 @@ class Run:
 
     def _end_step(self) -> None:
         self._bar.update()
+        self._time_left()
         done = self.step == self.steps
         if self._log_due():
             self._write_means()
@@ -308,6 +339,14 @@ def read_log(path: Path) -> list[dict[str, float]]:
 def scores_of(line: Mapping[str, float]) -> dict[str, float]:
     """The values of a line of the log, without step and seconds."""
     return {name: value for name, value in line.items() if name not in ("step", "seconds")}
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _newest_save(out: Path) -> Path | None:

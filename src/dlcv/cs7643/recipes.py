@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from dlcv import cli, recipe
 from dlcv.files import write_text
 
@@ -106,6 +104,8 @@ SECTIONS = {
 
 def as_yaml(name: str) -> str:
     """The recipe in the course's form: sections of keys, all of which go to Solver."""
+    import yaml  # here, so that a training's --help needs no package
+
     values = Recipe(**RECIPES[name]).solver_arguments()  # type: ignore[arg-type]
     assert sorted(values) == sorted(key for keys in SECTIONS.values() for key in keys)
     sections = {section: {key: values[key] for key in keys} for section, keys in SECTIONS.items()}
