@@ -139,10 +139,11 @@ def test_a_signal_during_evaluation_is_saved_before_it_stops(tmp_path: Path) -> 
         os.kill(os.getpid(), signal.SIGTERM)
         return {"score": 1.0}
 
+    before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(Interrupted, match="stopped at step 2 of 5 and saved"):
         stop_after([1.0] * 5, tmp_path, evaluate=evaluate, evaluate_every=2)
     assert read_save(tmp_path / "last.pt")["step"] == 2
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_run_is_resumed_under_its_own_recipe_only(digits: Path, tmp_path: Path) -> None:
