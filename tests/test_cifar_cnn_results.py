@@ -86,7 +86,7 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
     assert [line["split"] for line in lines].count("test") == 4 and len(lines) == 8
 
     text = (tmp_path / "docs" / "models" / "cifar_cnn.md").read_text()
-    last = [line for line in lines if "plain" in line["checkpoint"] and "002" in line["checkpoint"]]
+    last = [line for line in lines if "plain" in line["checkpoint"] and "step_000006" in line["checkpoint"]]
     train, test = (next(row["accuracy"] for row in last if row["split"] == split) for split in ("train", "test"))
     assert (
         f"10,000 training images | 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |"
