@@ -80,6 +80,14 @@ def _check_sizes(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> No
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, verified: arch, config, weights, provenance."""
+    return as_checkpoint(read_content(path), path)
+
+
+def read_content(path: Path) -> Any:
+    """Whatever tensors and plain values `path` holds, read once and verified against the MANIFEST beside it.
+
+    Raises UserError for a file that is missing, damaged or no such file.
+    """
     known = read_manifest(path.parent / "MANIFEST")
     remedy = "run: bash download_models.sh" if path.name in known else "train it first, or give another path"
     try:
@@ -90,9 +98,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if expected is not None and hashlib.sha256(data).hexdigest() != expected:
         raise UserError(f"{path} is damaged (its SHA-256 is not the one in MANIFEST); {remedy}")
     try:
-        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # what is no checkpoint can end anywhere in the unpickler
         raise UserError(f"{path} is not a checkpoint of this project: {str(error)[:80]}") from None
+
+
+def as_checkpoint(content: Any, path: Path) -> dict[str, Any]:
+    """What `read_content` found in `path`, when it has a checkpoint's parts. Raises UserError otherwise."""
     kinds = {"arch": str, "config": dict, "weights": dict, "provenance": dict}
     if not isinstance(content, dict) or not all(isinstance(content.get(key), kind) for key, kind in kinds.items()):
         raise UserError(f"{path} is not a checkpoint of this project")

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dlcv.checkpoint import model_from, read_checkpoint
+from dlcv.checkpoint import as_checkpoint, model_from, read_content
 from dlcv.cli import UserError
 from dlcv.cs7643.part2.solver import MEAN, MODELS, STD
 from dlcv.models.acgan import ACGANGenerator
@@ -57,9 +57,10 @@ def load_any(path: Path, *classes: type[nn.Module]) -> nn.Module:
     CS7643's networks come as Standardised. With `classes`, only one of those will do.
     Raises UserError like dlcv.checkpoint.load_model, and for a network that is not wanted.
     """
-    model = _state_dict_model(path)
+    content = read_content(path)
+    model = _state_dict_model(content, path)
     if model is None:
-        content = read_checkpoint(path)  # refuses what is neither a checkpoint of ours nor a known state dict
+        content = as_checkpoint(content, path)
         arch = content["arch"]
         if arch not in CLASSES:
             raise UserError(f"{path.name} holds a {arch}, which this version does not know")
@@ -70,12 +71,8 @@ def load_any(path: Path, *classes: type[nn.Module]) -> nn.Module:
     return model
 
 
-def _state_dict_model(path: Path) -> nn.Module | None:
-    """CS7643's network in `path`, or None where it holds no plain state dict."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # read_checkpoint says what is wrong with it
-        return None
+def _state_dict_model(content: object, path: Path) -> nn.Module | None:
+    """CS7643's network, where the content of `path` is its plain state dict; None otherwise."""
     if not isinstance(content, dict) or "arch" in content:
         return None
     names = [name for key, name in STATE_DICTS.items() if key in content]
