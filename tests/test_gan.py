@@ -11,6 +11,7 @@ from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_sa
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
+from dlcv.data.augment import diff_augment
 from dlcv.data.faces import detail_rows, hold_out, read_faces
 from dlcv.losses import discriminator_loss, generator_loss
 from dlcv.models import gan, sagan, vae
@@ -19,7 +20,6 @@ from dlcv.models.gan import (
     DiscriminatorConfig,
     Generator,
     GeneratorConfig,
-    diff_augment,
 )
 from dlcv.repro import noise
 from dlcv.sampling import sample_images

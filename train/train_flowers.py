@@ -73,7 +73,6 @@ def main() -> None:
         DCGANGenerator,
         DCGANGeneratorConfig,
     )
-    from dlcv.models.gan import diff_augment
     from dlcv.schedule import set_lr
     from dlcv.trainer import Run
 
@@ -122,7 +121,7 @@ def main() -> None:
         # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
         with repro.bf16(device, r.bf16):
             fake = g(z)
-            seen_real, seen_fake = (diff_augment(x, rng) if r.augment else x for x in (photos, fake.detach()))
+            seen_real, seen_fake = (augment.diff_augment(x, rng) if r.augment else x for x in (photos, fake.detach()))
             logits_real, logits_fake = d.logits(seen_real).float(), d.logits(seen_fake).float()
         loss_real = (1 - r.smoothing) * F.softplus(-logits_real) + r.smoothing * F.softplus(logits_real)
         loss_d = loss_real.mean() + F.softplus(logits_fake).mean()
@@ -133,7 +132,7 @@ def main() -> None:
         # 2. G: the same images up (non-saturating: -log D instead of log(1 - D)).
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
-            logits = d.logits(diff_augment(fake, rng) if r.augment else fake).float()
+            logits = d.logits(augment.diff_augment(fake, rng) if r.augment else fake).float()
         loss_g = F.softplus(-logits).mean()
         optimizer_g.zero_grad()
         loss_g.backward()

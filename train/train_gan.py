@@ -63,7 +63,7 @@ def main() -> None:
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
-    from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, diff_augment
+    from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
     from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
@@ -89,7 +89,7 @@ def main() -> None:
         return to_float(images[rows].to(device)) * 2 - 1
 
     def judge(x: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-        return d(diff_augment(x, rng) if r.augment else x).float()
+        return d(augment.diff_augment(x, rng) if r.augment else x).float()
 
     def training_above_held_out() -> float:
         """How often a training face looks more real to D than one that it never saw: 0.5, unless D remembers.

@@ -76,7 +76,6 @@ def main() -> None:
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
     from dlcv.models import stylegan2
-    from dlcv.models.gan import diff_augment
     from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
     from dlcv.schedule import set_lr
     from dlcv.trainer import Run
@@ -123,7 +122,7 @@ def main() -> None:
             set_lr(optimizer, r.lr * (min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0))
 
         def judge(x: torch.Tensor, rng: torch.Generator = rng, fade: float = fade) -> torch.Tensor:
-            return d(diff_augment(x, rng) if r.augment else x, fade).float()
+            return d(augment.diff_augment(x, rng) if r.augment else x, fade).float()
 
         # 1. D: real up, fake down (non-saturating); now and then flat around real faces (lazy R1), in float32.
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]

@@ -113,36 +113,3 @@ class Discriminator(nn.Module):
         deviation = features.float().std(0, unbiased=False).mean().to(features)
         extra = deviation.expand(len(x), 1, *features.shape[2:])
         return self.head(torch.cat([features, extra], dim=1)).flatten()
-
-
-def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.125) -> torch.Tensor:
-    """Brightness, saturation, contrast, translation and cutout of (B, 3, H, W) in [-1, 1], differentiable.
-
-    Every draw comes from `generator` (on the CPU): seeded alike it changes real and generated images alike.
-    """
-    n, _, height, width = x.shape
-
-    def draw(low: float, high: float) -> torch.Tensor:
-        return (torch.rand((n, 1, 1, 1), generator=generator) * (high - low) + low).to(x)
-
-    x = x + draw(-0.5, 0.5)
-    grey = x.mean(1, keepdim=True)
-    x = grey + (x - grey) * draw(0.0, 2.0)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    x = mean + (x - mean) * draw(0.5, 1.5)
-    # Translation by whole pixels, empty (0) where nothing comes in; then a hole of a quarter of the side's square.
-    rows, columns = int(height * shift), int(width * shift)
-    down = torch.randint(-rows, rows + 1, (n, 1), generator=generator)
-    right = torch.randint(-columns, columns + 1, (n, 1), generator=generator)
-    padded = F.pad(x, (columns, columns, rows, rows))
-    y = (torch.arange(height) + rows - down).to(x.device)[:, None, :, None]
-    z = (torch.arange(width) + columns - right).to(x.device)[:, None, None, :]
-    image = torch.arange(n, device=x.device)[:, None, None, None]
-    channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
-    x = padded[image, channel, y, z]
-    top = torch.randint(0, height, (n, 1), generator=generator)
-    left = torch.randint(0, width, (n, 1), generator=generator)
-    in_rows = (torch.arange(height) - top).abs() < height // 8
-    in_columns = (torch.arange(width) - left).abs() < width // 8
-    hole = (in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(x)
-    return x * (1 - hole)
