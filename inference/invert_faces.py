@@ -31,7 +31,7 @@ try:
 
     from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, load_model, save_checkpoint
-    from dlcv.data.folders import list_images
+    from dlcv.data.folders import fingerprint, list_images
     from dlcv.files import write_bytes, write_text
     from dlcv.images import read_rgb, to_float, to_uint8
     from dlcv.inversion import METHODS, METRICS, Inversion, Objective, Search, find_start
@@ -133,7 +133,7 @@ def main() -> None:
     search = Search(deepcopy(g) if settings.tune else g, settings, start, len(names))
     objective = Objective(targets, settings, start, frame, measures)
     optimizers = search.optimizers()
-    data = {"images": hashlib.sha256(targets.cpu().numpy().tobytes()).hexdigest()[:16], "names": names}
+    data = {"images": fingerprint(targets.cpu()), "names": names}
     data["generator"] = hashlib.sha256(args.generator.read_bytes()).hexdigest()[:16]
     state: dict[str, typing.Any] = {"search": search, **optimizers}
     run = Run(args.out, settings, steps=settings.iterations, state=state, data=data, resume=True, save_seconds=60)

@@ -80,7 +80,7 @@ class Run:
         self.recipe: dict[str, Any] = dict(recipe) if isinstance(recipe, Mapping) else dataclasses.asdict(recipe)
         self.data = dict(data or {})
         self.log_every, self.save_seconds, self.what = log_every, save_seconds, what
-        self.step = 0  # steps that are done
+        self.done = 0  # steps that are done when the loop's body ends: inside it, the current step's number plus 1
         self._totals: dict[str, torch.Tensor] = {}
         self._counts: dict[str, int] = {}
         self._seconds_before = 0.0
@@ -91,13 +91,13 @@ class Run:
                 self._restore(found)
             elif not resume and (self.last.exists() or self.log_file.exists()):
                 raise UserError(f"{out} already holds a run; --resume continues it, another --out keeps both")
-            _drop_lines_after(self.log_file, self.step)
+            _drop_lines_after(self.log_file, self.done)
         except BaseException:
             self._lock.close()
             raise
         self._started = self._last_save = time.monotonic()
-        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.step + 1 if self.step else 0)
-        self._bar = tqdm(total=steps, initial=self.step, dynamic_ncols=True, mininterval=1.0)
+        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.done + 1 if self.done else 0)
+        self._bar = tqdm(total=steps, initial=self.done, dynamic_ncols=True, mininterval=1.0)
 
     @property
     def last(self) -> Path:
@@ -108,11 +108,6 @@ class Run:
         return self.out / "log.jsonl"
 
     @property
-    def done(self) -> int:
-        """Steps that are done when the loop's body ends: inside it, the current step's number plus 1."""
-        return self.step
-
-    @property
     def seconds(self) -> float:
         """Seconds of training so far, those before a resume among them."""
         return self._seconds_before + time.monotonic() - self._started
@@ -121,9 +116,9 @@ class Run:
         self._introduce()
         handlers = {n: signal.signal(n, self._on_signal) for n in (signal.SIGTERM, signal.SIGINT)}
         try:
-            while self.step < self.steps:
-                self.step += 1
-                yield self.step - 1
+            while self.done < self.steps:
+                self.done += 1
+                yield self.done - 1
                 self._end_step()
         finally:
             for number, handler in handlers.items():
@@ -144,7 +139,7 @@ class Run:
                 self._totals[name] = self._totals.get(name, 0.0) + value.detach()
                 self._counts[name] = self._counts.get(name, 0) + 1
             elif isinstance(value, np.ndarray):
-                self._writer.add_image(name, value, self.step, dataformats="HWC")
+                self._writer.add_image(name, value, self.done, dataformats="HWC")
             else:
                 now[name] = float(value)
         if now:
@@ -155,15 +150,15 @@ class Run:
 
         Raises UserError where a logged mean is not finite: nothing is evaluated then.
         """
-        if self.step % every and self.step < self.steps:
+        if self.done % every and self.done < self.steps:
             return False
         self._write_means() if self._log_due() else self._means()
         return True
 
     def snapshot(self, model: nn.Module, **more: Any) -> Path:
         """Writes the model as it is now to out/snapshots/step_NNNNNN.pth, with `more` in its provenance."""
-        path = self.snapshot_path(self.step)
-        save_checkpoint(path, model, {"step": self.step, "recipe": self.recipe, **more})
+        path = self.snapshot_path(self.done)
+        save_checkpoint(path, model, {"step": self.done, "recipe": self.recipe, **more})
         return path
 
     def snapshot_path(self, step: int) -> Path:
@@ -202,20 +197,20 @@ class Run:
             torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
         )
         counts = ", ".join(f"{name} {value:,}" for name, value in self.data.items() if isinstance(value, int))
-        begin = f"Steps {self.step + 1:,} to {self.steps:,}" if self.step else f"{self.steps:,} steps"
+        begin = f"Steps {self.done + 1:,} to {self.steps:,}" if self.done else f"{self.steps:,} steps"
         facts = [self.what, f"{begin} on {device}.", f"Data: {counts}." if counts else ""]
         facts += [f"Everything is written to {self.out}; Ctrl-C saves and ends, --resume goes on."]
         self._bar.write(" ".join(filter(None, facts)))
         sys.stdout.flush()
-        self._first = self.step
+        self._first = self.done
 
     def _time_left(self) -> None:
         """Says how long the rest takes, once, when FIRST_STEPS steps were timed (the first one warms up)."""
-        done = self.step - self._first
+        done = self.done - self._first
         if done == 1:
             self._timed_since = time.monotonic()
-        elif done == FIRST_STEPS + 1 and self.step < self.steps:
-            seconds = (time.monotonic() - self._timed_since) / FIRST_STEPS * (self.steps - self.step)
+        elif done == FIRST_STEPS + 1 and self.done < self.steps:
+            seconds = (time.monotonic() - self._timed_since) / FIRST_STEPS * (self.steps - self.done)
             self._bar.write(f"About {duration(seconds)} to go, at the speed of {FIRST_STEPS} steps on this machine.")
             sys.stdout.flush()
 
@@ -223,21 +218,21 @@ class Run:
         self._received.append(number)
 
     def _log_due(self) -> bool:
-        return bool(self._counts) and (self.step % self.log_every == 0 or self.step == self.steps)
+        return bool(self._counts) and (self.done % self.log_every == 0 or self.done == self.steps)
 
     def _end_step(self) -> None:
         self._bar.update()
         self._time_left()
-        done = self.step == self.steps
+        finished = self.done == self.steps
         if self._log_due():
             self._write_means()
         stop = bool(self._received)
-        if stop or done or time.monotonic() - self._last_save > self.save_seconds:
+        if stop or finished or time.monotonic() - self._last_save > self.save_seconds:
             self._means()  # nothing that is not finite is saved
             self._save()
-        if stop and not done:
+        if stop and not finished:
             raise Interrupted(
-                f"stopped at step {self.step} of {self.steps} and saved; the same command with --resume goes on"
+                f"stopped at step {self.done} of {self.steps} and saved; the same command with --resume goes on"
             )
 
     def _means(self) -> dict[str, float]:
@@ -245,9 +240,9 @@ class Run:
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
             kept = f" (the last good save, {self.last}, is kept)" if self.last.exists() else ""
-            since = self.step - max(self._counts[name] for name in bad)
+            since = self.done - max(self._counts[name] for name in bad)
             raise UserError(
-                f"{', '.join(bad)} became non-finite between steps {since} and {self.step}; "
+                f"{', '.join(bad)} became non-finite between steps {since} and {self.done}; "
                 f"try a smaller learning rate{kept}"
             )
         return means
@@ -260,13 +255,13 @@ class Run:
 
     def _write(self, values: Mapping[str, float]) -> None:
         with self.log_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": self.step, "seconds": round(self.seconds, 1)} | dict(values)) + "\n")
+            file.write(json.dumps({"step": self.done, "seconds": round(self.seconds, 1)} | dict(values)) + "\n")
         for name, value in values.items():
-            self._writer.add_scalar(name, value, self.step)
+            self._writer.add_scalar(name, value, self.done)
 
     def _save(self) -> None:
         content = {
-            "recipe": self.recipe, "data": self.data, "step": self.step, "totals": self._totals,
+            "recipe": self.recipe, "data": self.data, "step": self.done, "totals": self._totals,
             "counts": self._counts, "seconds": self.seconds,
             "state": {name: part.state_dict() for name, part in self.state.items()},
         }  # fmt: skip
@@ -285,24 +280,19 @@ class Run:
 
     def _restore(self, path: Path) -> None:
         saved = read_save(path)
-        for what, now in (("recipe", self.recipe), ("data", self.data)):
-            before = saved[what]
-            other = [f"{name} {before.get(name)}" for name in now if before.get(name) != now[name]]
-            if other and what == "recipe":
-                raise UserError(
-                    f"the run in {self.out} was begun with {', '.join(other)}; resume it so, or give another --out"
-                )
-            if other:
-                raise UserError(
-                    f"the run in {self.out} was begun on other data ({', '.join(other)}); give it the same data again, "
-                    "or another --out"
-                )
+        for before, now, message in (
+            (saved["recipe"], self.recipe, "with {}; resume it so"),
+            (saved["data"], self.data, "on other data ({}); give it the same data again"),
+        ):
+            if other := [f"{name} {before.get(name)}" for name in now if before.get(name) != now[name]]:
+                what = message.format(", ".join(other))
+                raise UserError(f"the run in {self.out} was begun {what}, or give another --out")
         try:
             for name, part in self.state.items():
                 part.load_state_dict(saved["state"][name])
         except (KeyError, ValueError, RuntimeError) as error:
             raise UserError(f"{path} was written by another version of this training ({error}); start anew") from None
-        self.step, self._seconds_before = saved["step"], saved["seconds"]
+        self.done, self._seconds_before = saved["step"], saved["seconds"]
         self._totals, self._counts = saved["totals"], saved["counts"]
 
 
