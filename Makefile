@@ -35,7 +35,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/acgan_figures.py
 	python3 report/cifar_cnn_results.py
 	python3 report/cs7643_results.py
-	python3 report/cs7643_overfit_figure.py
+	python3 report/cs7643_overfit.py
 	python3 report/autoencoder_figures.py
 	python3 report/flowers_figures.py
 	python3 report/assignments.py

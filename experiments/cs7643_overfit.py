@@ -1,7 +1,7 @@
 """CS7643 assignment 2, part 1: the NumPy network on 50 images of CIFAR-10.
 
     python experiments/cs7643_overfit.py          # data/cifar10.npz -> docs/results/cs7643_overfit.csv
-    python report/cs7643_overfit_figure.py        # that file -> plot and table
+    python report/cs7643_overfit.py        # that file -> plot and table
 
 The first 50 training images, 0 to 255 less their mean image; lr 1e-4, reg 1e-3, momentum 0.9, ten epochs of five
 batches of 10, each drawn at random with replacement, so that an epoch misses about a third of the images. (The

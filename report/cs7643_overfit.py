@@ -1,6 +1,6 @@
 """The NumPy network on 50 images: the plot and the card's table, from docs/results/cs7643_overfit.csv.
 
-python experiments/cs7643_overfit.py && python report/cs7643_overfit_figure.py
+python experiments/cs7643_overfit.py && python report/cs7643_overfit.py
 """
 
 from pathlib import Path
@@ -43,4 +43,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main, "cs7643_overfit_figure.py")
+    cli.run(main, "cs7643_overfit.py")
