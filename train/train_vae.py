@@ -5,7 +5,6 @@
 Writes model.pth (for inference), snapshots/, samples_*.png, log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
-import dataclasses
 import math
 import sys
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ class Recipe:
     latent_dim: int = 64  # components of the latent vector
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
-    pca: bool = False  # start from principal component analysis: see VAEConfig
-    rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
     spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
     spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
@@ -42,7 +39,6 @@ class Recipe:
         recipe.require_between(self, 2, math.inf, "batch_size", "width")  # batch norm needs two, the last layers half
         recipe.require_between(self, 0, 1, "kl_warmup", "spectrum_from", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "kl_weight", "spectrum_weight")
-        recipe.require_between(self, 0, 64, "rows")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -68,7 +64,7 @@ def main() -> None:
     from dlcv import repro
     from dlcv.averaging import ema
     from dlcv.data import augment
-    from dlcv.data.faces import detail_rows, hold_out, principal_axes, read_faces
+    from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import spectrum_loss
@@ -84,14 +80,10 @@ def main() -> None:
 
     # Model.
     repro.seed_everything(r.seed)
-    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers, pca=r.pca))
-    if r.pca:
-        model.set_pca(*principal_axes(images[training], r.latent_dim))
+    model = VAE(VAEConfig(latent_dim=r.latent_dim, width=r.width, layers=r.layers))
     model = model.to(device).to(memory_format=torch.channels_last)
     average = ema(model, r.ema)
     averaged = cast(VAE, average.module)
-    # The network that is kept paints no finer rows than the faces have; the one that learns is free (docs/LOG.md).
-    averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
 
     def faces(rows: torch.Tensor) -> torch.Tensor:

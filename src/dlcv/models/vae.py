@@ -1,8 +1,4 @@
-"""Variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114) for 64x64 RGB faces in [0, 1].
-
-With `pca`, the linear map that principal component analysis finds runs beside encoder and decoder: training starts from
-the best linear autoencoder, which the networks alone need many epochs to reach (docs/LOG.md).
-"""
+"""Variational autoencoder (Kingma and Welling 2014, arXiv:1312.6114) for 64x64 RGB faces in [0, 1]."""
 
 import math
 from dataclasses import dataclass
@@ -19,24 +15,7 @@ class VAEConfig:
     latent_dim: int = 64
     width: int = 32  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
-    pca: bool = False  # a fixed linear shortcut beside both networks, which then learn what PCA cannot
-    rows: int = 64  # of detail in the pictures' height: fewer where the faces were stretched
     flow_width: int = 0  # of LatentFlow, 0: none, latents come from the fitted Normal itself
-
-
-SIZE = 64
-PIXELS = 3 * SIZE * SIZE
-
-
-def limit_rows(x: torch.Tensor, rows: int) -> torch.Tensor:
-    """(B, 3, H, W) with no finer detail in height than `rows` rows can hold: made that small, and enlarged again.
-
-    Faces that were stretched in height have no finer detail: a generator that paints some is told by it. Bicubic,
-    antialiased; values may leave their range a little.
-    """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))  # not in bfloat16's 8 bits
-    small = F.interpolate(x, (rows, x.shape[3]), mode="bicubic", antialias=True)
-    return F.interpolate(small, x.shape[2:], mode="bicubic")
 
 
 class Residual(nn.Module):
@@ -81,7 +60,7 @@ def _residual_decoder(c: VAEConfig) -> nn.Sequential:
         nn.Conv2d(inputs, c.width // 2, 3, padding=1),
     ]
     layers += [nn.BatchNorm2d(c.width // 2), nn.ReLU(), nn.Conv2d(c.width // 2, 3, 3, padding=1)]
-    return nn.Sequential(*layers) if c.pca else nn.Sequential(*layers, nn.Sigmoid())
+    return nn.Sequential(*layers, nn.Sigmoid())
 
 
 def _plain_encoder(c: VAEConfig) -> nn.Sequential:
@@ -98,7 +77,7 @@ def _plain_decoder(c: VAEConfig) -> nn.Sequential:
     for inputs, outputs in pairwise(channels):
         layers += [nn.BatchNorm2d(inputs), nn.ReLU(), nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)]
     layers += [nn.BatchNorm2d(c.width), nn.ReLU(), nn.ConvTranspose2d(c.width, 3, 4, stride=2, padding=1)]
-    return nn.Sequential(*layers) if c.pca else nn.Sequential(*layers, nn.Sigmoid())
+    return nn.Sequential(*layers, nn.Sigmoid())
 
 
 class LatentFlow(nn.Module):
@@ -154,8 +133,6 @@ class VAE(nn.Module):
     Config = VAEConfig
     prior_mean: torch.Tensor
     prior_factor: torch.Tensor
-    pca_mean: torch.Tensor
-    pca_axes: torch.Tensor
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -166,34 +143,15 @@ class VAE(nn.Module):
         self.register_buffer("prior_mean", torch.zeros(config.latent_dim))
         self.register_buffer("prior_factor", torch.eye(config.latent_dim))
         self.flow = LatentFlow(config.latent_dim, config.flow_width) if config.flow_width else None
-        if config.pca:
-            self.register_buffer("pca_mean", torch.zeros(PIXELS))
-            self.register_buffer("pca_axes", torch.eye(config.latent_dim, PIXELS))
-            for network in (self.encoder, self.decoder):  # at first they add nothing
-                last = [m for m in network if isinstance(m, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)][-1]
-                assert last.bias is not None
-                nn.init.zeros_(last.weight)
-                nn.init.zeros_(last.bias)
-                if network is self.encoder:
-                    nn.init.constant_(last.bias[config.latent_dim :], -4.0)  # little noise: logvar 0 would drown mu
 
     def encode(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 3, 64, 64) in [0, 1] -> mu and logvar of q(z|x), (B, Z) each."""
         mu, logvar = self.encoder(x).to(self.prior_mean.dtype).chunk(2, dim=1)
-        if self.config.pca:
-            with torch.autocast(x.device.type, enabled=False):
-                mu = mu + (x.flatten(1) - self.pca_mean) @ self.pca_axes.T / self.pca_axes.square().sum(1)
         return mu, logvar.clamp(-20, 5)
 
     def decode(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, Z) -> (B, 3, 64, 64) in [0, 1]; in training beyond it, where linear shortcut or rows lead there."""
-        x = self.decoder(z)
-        if self.config.pca:
-            with torch.autocast(z.device.type, enabled=False):
-                x = x + (self.pca_mean + z @ self.pca_axes).unflatten(1, (3, SIZE, SIZE))
-        if self.config.rows < SIZE:
-            x = limit_rows(x, self.config.rows)
-        return x if self.training else x.clamp(0, 1)
+        """(B, Z) -> (B, 3, 64, 64) in [0, 1]."""
+        return self.decoder(z)
 
     def forward(self, x: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Images (B, 3, 64, 64) in [0, 1] and standard normal noise (B, Z) -> reconstructions, mu, logvar."""
@@ -207,11 +165,6 @@ class VAE(nn.Module):
     def standardise(self, z: torch.Tensor) -> torch.Tensor:
         """Latents (B, Z) -> (B, Z) of mean 0 and covariance 1 over the aggregate posterior."""
         return torch.linalg.solve_triangular(self.prior_factor, (z - self.prior_mean).T, upper=False).T
-
-    def set_pca(self, mean: torch.Tensor, axes: torch.Tensor) -> None:
-        """The linear shortcut: mean (3 * 64 * 64,), axes (Z, 3 * 64 * 64), each as long as its standard deviation."""
-        self.pca_mean.copy_(mean)
-        self.pca_axes.copy_(axes)
 
     def set_prior(self, mean: torch.Tensor, covariance: torch.Tensor) -> None:
         """Latents for `sample` come from Normal(mean (Z,), covariance (Z, Z)), given in float64."""
