@@ -1,13 +1,14 @@
-"""Scores generated faces against real ones and appends a line for each to docs/results/face_scores.csv.
+"""Scores generated faces against real ones and appends a line for each draw to docs/results/face_scores.csv.
 
-    python experiments/face_scores.py runs/gan_seed0/snapshots/*.pth                  # against held-out training faces
+    python experiments/face_scores.py runs/gan_seed0/snapshots/*.pth --draws 1        # against held-out training faces
     python experiments/face_scores.py runs/gan_seed0/model.pth --against test --purpose "final"   # the test faces, once
     python experiments/face_scores.py --floor                      # real training faces against the held-out ones
-    python experiments/face_scores.py --pca 128                    # linear PCA: its squared error, its Normal's samples
+    python experiments/face_scores.py --pca 64                     # linear PCA: its squared error, its Normal's samples
 
 The csv is the faces' ledger: every score against test faces stands in it. --features inception is FID; it needs the
-official weights. n generated images, seed 1 (never the seed of the pictures that are shown). recon_mse is the squared
-error of a VAE's reconstructions (of the posterior's mean) of the real faces, pixels in [0, 1].
+official weights. Draw k of n generated images has the latents of seed k, from 1 (0 is that of the pictures that are
+shown). recon_mse is the squared error of a VAE's reconstructions (of the posterior's mean) of the real faces, pixels in
+[0, 1].
 """
 
 import argparse
@@ -16,27 +17,28 @@ from pathlib import Path
 from typing import cast
 
 try:
+    import numpy as np
     import torch
+    from sklearn.decomposition import PCA
 
     from dlcv import cli, metrics, repro
     from dlcv.checkpoint import read_checkpoint
-    from dlcv.data.faces import hold_out, principal_axes, read_faces
+    from dlcv.data.faces import hold_out, read_faces
     from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float, to_uint8
     from dlcv.models.gan import Generator
     from dlcv.models.sagan import SAGANGenerator
     from dlcv.models.stylegan2 import StyleGAN2Generator
     from dlcv.models.table import load_any
-    from dlcv.models.vae import VAE, VAEConfig
+    from dlcv.models.vae import VAE
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "face_scores.csv"
 COLUMNS = (
-    "date", "commit", "what", "sha256", "step", "features", "n", "against", "n_real",
+    "date", "commit", "what", "sha256", "step", "features", "n", "draw", "against", "n_real",
     "frechet", "kernel", "kernel_std", "precision", "recall", "recon_mse", "purpose",
 )  # fmt: skip
-SEED = 1  # of the generated faces
 Model = VAE | Generator | SAGANGenerator | StyleGAN2Generator
 NEAREST = 3  # neighbours in precision and recall
 
@@ -48,9 +50,9 @@ def load(path: Path) -> tuple[Model, int]:
 
 
 @torch.inference_mode()
-def generate(model: Model, n: int) -> torch.Tensor:
-    """uint8 (n, 3, 64, 64)."""
-    noise = repro.noise(SEED, n, model.config.latent_dim).float()
+def generate(model: Model, n: int, draw: int) -> torch.Tensor:
+    """uint8 (n, 3, 64, 64) of the latents of seed `draw`."""
+    noise = repro.noise(draw, n, model.config.latent_dim).float()
     return torch.cat(
         [to_uint8(model.sample(z) * 2 - 1 if isinstance(model, VAE) else model(z)) for z in noise.split(50)]
     )
@@ -63,11 +65,29 @@ def reconstruction_error(model: VAE, images: torch.Tensor) -> float:
     return sum(float((model.decode(model.encode(x)[0]) - x).square().sum()) for x in parts) / images.numel()
 
 
-def linear(images: torch.Tensor, components: int) -> VAE:
-    """PCA as the VAE that it is: the shortcut beside networks that add nothing yet."""
-    model = VAE(VAEConfig(components, width=2, pca=True)).eval()
-    model.set_pca(*principal_axes(images, components))
-    return model
+class LinearPCA:
+    """Principal component analysis of uint8 images (N, 3, H, W) as an autoencoder, with the Normal of its latents."""
+
+    def __init__(self, images: torch.Tensor, components: int) -> None:
+        if components > min(len(images), images[0].numel()):
+            raise cli.UserError(f"{components} components need at least as many images, there are {len(images)}")
+        self.shape = images.shape[1:]
+        self.pca = PCA(components, svd_solver="randomized", random_state=0).fit(to_float(images).flatten(1))
+
+    def decode(self, latents: np.ndarray) -> torch.Tensor:
+        """(N, components) -> images (N, 3, H, W), cut to [0, 1]."""
+        return torch.from_numpy(self.pca.inverse_transform(latents)).float().clamp(0, 1).unflatten(1, self.shape)
+
+    def sample(self, n: int, draw: int) -> torch.Tensor:
+        """uint8 (n, 3, H, W) of the latents of seed `draw`."""
+        noise = repro.noise(draw, n, self.pca.n_components_).numpy()
+        return to_uint8(self.decode(noise * self.pca.explained_variance_**0.5) * 2 - 1)
+
+    def reconstruction_error(self, images: torch.Tensor) -> float:
+        """Mean squared error on uint8 (N, 3, H, W), in [0, 1]²."""
+        parts = [to_float(batch) for batch in images.split(500)]
+        errors = (self.decode(self.pca.transform(x.flatten(1))) - x for x in parts)
+        return sum(float(error.square().sum()) for error in errors) / images.numel()
 
 
 def main() -> None:
@@ -75,7 +95,8 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--floor", action="store_true", help="score real training faces, too")
     parser.add_argument("--pca", type=int, metavar="COMPONENTS", help="score linear PCA, too")
-    parser.add_argument("--n", type=int, default=3_000, help="generated images (default 3000)")
+    parser.add_argument("--n", type=int, default=3_000, help="generated images of a draw (default 3000)")
+    parser.add_argument("--draws", type=int, default=3, help="draws of latents, a line for each (default 3)")
     parser.add_argument("--against", choices=("held-out", "test"), default="held-out")
     parser.add_argument("--features", choices=("efficientnet", "inception"), default="efficientnet")
     parser.add_argument("--purpose", default="")
@@ -87,6 +108,8 @@ def main() -> None:
         raise cli.UsageError("give checkpoints, --floor or --pca")
     if args.n < NEAREST + 1:
         raise cli.UsageError(f"--n {args.n}: precision and recall need at least {NEAREST + 1} images")
+    if args.draws < 1:
+        raise cli.UsageError(f"--draws {args.draws}: must be at least 1")
     if args.against == "test" and not args.purpose:
         raise cli.UsageError("--against test looks at the test faces: give a --purpose, it goes into the ledger")
     check_ledger(args.scores, COLUMNS)
@@ -110,20 +133,24 @@ def main() -> None:
         numbers |= {"recon_mse": float(str(values["recon_mse"]))} if "recon_mse" in values else {}
         print(f"{values['what']}: " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items()), flush=True)
 
+    draws = range(1, args.draws + 1)
     if args.floor:
-        chosen = training[torch.randperm(len(training), generator=torch.Generator().manual_seed(SEED))[: args.n]]
-        score(train_images[chosen], what="real training faces")
-    models: list[tuple[Model, dict[str, object]]] = []
+        for draw in draws:
+            chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(draw))[: args.n]
+            score(train_images[training[chosen]], what="real training faces", draw=draw)
     if args.pca:
-        models.append((linear(train_images[training], args.pca), {"what": f"linear PCA, {args.pca} components"}))
+        linear = LinearPCA(train_images[training], args.pca)
+        error = f"{linear.reconstruction_error(real):.6f}"
+        for draw in draws:
+            score(linear.sample(args.n, draw), what=f"linear PCA, {args.pca} components", draw=draw, recon_mse=error)
     for path in args.checkpoints:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         model, step = load(path)
-        models.append((model, {"what": path.as_posix(), "sha256": digest, "step": step}))
-    for model, values in models:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        values: dict[str, object] = {"what": path.as_posix(), "sha256": digest, "step": step}
         if isinstance(model, VAE):
             values["recon_mse"] = f"{reconstruction_error(model, real):.6f}"
-        score(generate(model, args.n), **values)
+        for draw in draws:
+            score(generate(model, args.n, draw), **values, draw=draw)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,6 @@
 """Copies models into checkpoints/ and writes MANIFEST: those that are named, or a study's of seed 0.
 
 python experiments/publish_checkpoints.py vae.pth=runs/vae_seed0/model.pth gan.pth=runs/gan_seed0/model.pth
-python experiments/publish_checkpoints.py --coarse-chroma gan.pth=runs/gan_seed0/model.pth
-python experiments/publish_checkpoints.py --rows 54 gan.pth=checkpoints/gan.pth sagan.pth=checkpoints/sagan.pth
 python experiments/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_mymodel_seed0/model.pth
 python experiments/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
@@ -13,9 +11,9 @@ from pathlib import Path
 
 try:
     from dlcv import cli
-    from dlcv.checkpoint import CHECKPOINTS, model_from, read_checkpoint, read_manifest, save_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, read_manifest
     from dlcv.files import write_bytes, write_text
-    from dlcv.models.table import CLASSES, load_any
+    from dlcv.models.table import load_any
 except ModuleNotFoundError as error:
     raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
@@ -26,14 +24,6 @@ def main() -> None:
     parser.add_argument("--study", type=Path, help="folder of a study")
     parser.add_argument("--mode", default="dann")
     parser.add_argument("--prefix", default="dann")
-    parser.add_argument(
-        "--coarse-chroma", action="store_true",
-        help="a GAN that was trained without gets its colour at half the resolution; its provenance tells",
-    )  # fmt: skip
-    parser.add_argument(
-        "--rows", type=int, metavar="N",
-        help="a VAE, GAN or SAGAN that was trained with more rows of detail gets N; its provenance tells",
-    )  # fmt: skip
     parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
     wrong = [words for words in args.named if "=" not in words]
@@ -46,25 +36,11 @@ def main() -> None:
         models |= {f"{args.prefix}_{path.parent.name.removesuffix(suffix)}.pth": path for path in found}
         if not found:
             raise cli.UserError(f"no *{suffix}/model.pth below {args.study}")
-    if args.rows is not None and not 1 <= args.rows <= 64:
-        raise cli.UsageError(f"--rows {args.rows}: must be between 1 and 64")
     manifest = read_manifest(args.into / "MANIFEST")
     for name, path in models.items():
         # Nothing but a checkpoint is published: the project's own, or a course's plain state dict.
         load_any(path)
-        later = {"coarse_chroma": True} if args.coarse_chroma else {}
-        later |= {"rows": args.rows} if args.rows else {}
-        if later:
-            trained = read_checkpoint(path)
-            later = {key: value for key, value in later.items() if trained["config"].get(key) != value}
-            if "coarse_chroma" in later and trained["arch"] == "VAE":
-                raise cli.UsageError(f"{path} holds a VAE: it has no coarse chroma")
-            changed = trained | {"config": trained["config"] | later}  # neither has weights of its own
-            told = dict.fromkeys(later, "added after the training")
-            model = model_from(CLASSES[trained["arch"]], changed, path)
-            save_checkpoint(args.into / name, model, trained["provenance"] | told)
-        else:
-            write_bytes(args.into / name, path.read_bytes())
+        write_bytes(args.into / name, path.read_bytes())
         content = (args.into / name).read_bytes()
         manifest[name] = hashlib.sha256(content).hexdigest()
     write_text(args.into / "MANIFEST", "".join(f"{digest}  {name}\n" for name, digest in sorted(manifest.items())))

@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from tables import FACE_DIGITS, face_scores
+
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
@@ -58,7 +60,7 @@ class Facts:
         """Number of weights of a checkpoint, buffers of normalisations not counted, with thousands separated."""
         weights = read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["weights"]
         buffers = re.compile(
-            r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|pca.*|flow\.frequencies)$"
+            r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|flow\.frequencies)$"
         )
         return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
 
@@ -77,11 +79,19 @@ class Facts:
             "linear": [f"{shape[1]:,} → {shape[0]:,}" for shape in shapes if len(shape) == 2],
         }
 
-    def face(self, purpose: str, against: str = "test", **more: str) -> dict[str, str]:
-        """The newest line of docs/results/face_scores.csv with this purpose (and `more` columns), numbers rounded."""
-        row = self._newest("face_scores.csv", purpose=f"table: {purpose}", against=against, **more)
-        digits = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2, "recon_mse": 4}
-        return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items() if row[name]}
+    def face(self, purpose: str, against: str = "test") -> dict[str, str]:
+        """Scores of docs/results/face_scores.csv with this purpose, as tables.face_scores gives them.
+
+        frechet, kernel, precision and recall are their means; `<name>_spread` has the standard deviation beside it.
+        """
+        lines = face_scores(ROOT / "docs" / "results" / "face_scores.csv")
+        found = lines[(lines["name"] == purpose) & (lines["against"] == against)]
+        if found.empty:
+            raise cli.UserError(f"docs/results/face_scores.csv has no line 'table: {purpose}' against {against}")
+        row = {name: str(value) for name, value in found.iloc[0].items()}
+        return (
+            row | {name: row[name].split(" ")[0] for name in FACE_DIGITS} | {f"{n}_spread": row[n] for n in FACE_DIGITS}
+        )
 
     def ratio(self, a: str, b: str, digits: int = 2) -> str:
         """Of two numbers as they stand in a file."""

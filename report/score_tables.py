@@ -11,7 +11,7 @@ from pathlib import Path
 
 try:
     import pandas as pd
-    from tables import fill, markdown, mean_std
+    from tables import face_scores, fill, markdown, mean_std
 
     from dlcv import cli
 except ModuleNotFoundError as error:
@@ -21,27 +21,14 @@ ROOT = Path(__file__).resolve().parents[1]
 FACES = ROOT / "docs" / "results" / "face_scores.csv"
 DIGITS = ROOT / "docs" / "results" / "generated_digit_scores.csv"
 TEXTS = [ROOT / "README.md", *(ROOT / "docs" / "models" / f"{name}.md" for name in ("vae", "gan", "sagan", "acgan"))]
-RENAMED = {
-    "GAN, step 27,000": "GAN as it was trained, step 27,000: colour and rows at full resolution",
-    "SAGAN without attention": "SAGAN without attention, rows at full resolution",
-    "plain VAE, equal time": "plain VAE, equal time, rows at full resolution",
-    "PyTorch tutorial's DCGAN, equal time": "PyTorch tutorial's DCGAN, equal time, rows at full resolution",
-}
-# Checkpoints that were published under the same purpose before, and still are what another row compares with.
-BEFORE = {"fced9b28ff99": "SAGAN as it was trained: rows at full resolution"}
-FACE_COLUMNS = (
-    "n against n real faces",
-    "FD-EffNetLite0",
-    "kernel distance",
-    "precision",
-    "recall",
-    "reconstruction MSE",
-)
+FACE_COLUMNS = {
+    "frechet": "FD-EffNetLite0", "kernel": "kernel distance", "precision": "precision", "recall": "recall",
+    "recon_mse": "reconstruction MSE",
+}  # fmt: skip
 DIGIT_COLUMNS = (
     "generated digits", "recognised, %", "least of a digit, %", "Fréchet distance, times that of real digits", "spread",
     "least spread of a digit",
 )  # fmt: skip
-FACES_SHOWN = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2}  # and digits
 DRAWN = "draws of latents"  # purpose of digit_scores.py's lines of --draws
 SHOWN = {"recognised": 1, "least_recognised": 1, "frechet_ratio": 2, "spread": 2, "least_spread": 2}  # and digits
 
@@ -54,18 +41,14 @@ def shown(scores: Path) -> pd.DataFrame:
 
 
 def face_table(scores: Path, against: str) -> str:
-    """Markdown, one row for each purpose "table: …", in the order of their first lines."""
-    lines = shown(scores)
-    lines = lines[(lines["against"] == against) & (lines["features"] == "efficientnet")]
-    lines = lines.assign(name=lines["sha256"].map(BEFORE).fillna(lines["name"].replace(RENAMED)))
-    order = lines["name"].unique()
-    newest = lines.drop_duplicates("name", keep="last").set_index("name").loc[order]
-    rows = []
-    for name, line in newest.iterrows():
-        error = f"{line['recon_mse']:.4f}" if pd.notna(line["recon_mse"]) else ""
-        numbers = [f"{line[column]:.{digits}f}" for column, digits in FACES_SHOWN.items()]
-        rows.append([name, f"{line['n']} against {line['n_real']}", *numbers, error])
-    return markdown((f"{against} faces", *FACE_COLUMNS), rows)
+    """Markdown, one row for each purpose "table: …": mean ± standard deviation over draws of latents."""
+    lines = face_scores(scores)
+    lines = lines[lines["against"] == against]
+    rows = [
+        (line["name"], f"{line['draws']} x {line['n']} against {line['n_real']}", *line[[*FACE_COLUMNS]])
+        for _, line in lines.iterrows()
+    ]
+    return markdown((f"{against} faces", "draws x n against n real faces", *FACE_COLUMNS.values()), rows)
 
 
 def digit_table(scores: Path) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from dlcv.files import write_text
+
+FACE_DIGITS = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2}  # columns of face_scores.csv, and digits
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -21,6 +24,28 @@ def mean_std(values: Sequence[float], digits: int) -> str:
     """Mean ± standard deviation (n - 1 in its denominator), or a single value without."""
     spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def face_scores(path: Path) -> pd.DataFrame:
+    """Scores of generated faces: of each purpose "table: NAME" and reference, mean ± std over its newest model's draws.
+
+    One row for each (`name`, `against`), in the order of their first lines, with columns n, n_real, draws and, as text,
+    frechet, kernel, precision, recall, recon_mse ("" for what has none).
+    """
+    lines = pd.read_csv(path, dtype={"sha256": str})
+    lines = lines[lines["purpose"].str.startswith("table: ", na=False) & (lines["features"] == "efficientnet")]
+    lines = lines.assign(name=lines["purpose"].str.removeprefix("table: "), sha256=lines["sha256"].fillna(""))
+    rows = []
+    for (name, against), group in lines.groupby(["name", "against"], sort=False):
+        newest = group[group["sha256"] == group["sha256"].iloc[-1]].drop_duplicates("draw", keep="last")
+        told = {column: mean_std(newest[column], digits) for column, digits in FACE_DIGITS.items()}
+        error = newest["recon_mse"].iloc[-1]
+        told["recon_mse"] = f"{error:.4f}" if pd.notna(error) else ""
+        last = newest.iloc[-1]
+        rows.append(
+            {"name": name, "against": against, "draws": len(newest), "n": last["n"], "n_real": last["n_real"], **told}
+        )
+    return pd.DataFrame(rows)
 
 
 def fill(texts: Iterable[Path], tables: Mapping[str, str]) -> None:

@@ -42,9 +42,10 @@ def test_scores_are_appended_with_what_they_rest_on(
 ) -> None:
     save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 7})
     save_checkpoint(tmp_path / "vae.pth", VAE(VAEConfig(6, 4)).eval(), {"step": 8})
-    common = ["--data", faces, "--scores", tmp_path / "s.csv", "--cache", tmp_path / "cache", "--n", 9]
+    common = ["--data", faces, "--scores", tmp_path / "s.csv", "--cache", tmp_path / "cache", "--n", 9, "--draws", 2]
     run(scores, monkeypatch, "--floor", tmp_path / "gan.pth", tmp_path / "vae.pth", *common)
-    real, gan, vae = rows(tmp_path / "s.csv")
+    real, _, gan, again, vae, _ = rows(tmp_path / "s.csv")
+    assert (gan["draw"], again["draw"]) == ("1", "2")
     assert (gan["step"], vae["step"], real["what"]) == ("7", "8", "real training faces")
     assert gan["n"] == "9" and gan["n_real"] == "4" and gan["against"] == "held-out" and len(gan["sha256"]) == 12
     assert float(real["frechet"]) < float(gan["frechet"])  # an untrained generator is grey, the real ones are not
@@ -53,7 +54,7 @@ def test_scores_are_appended_with_what_they_rest_on(
 
     # The test faces: another reference, the purpose in the ledger, the old lines kept.
     run(scores, monkeypatch, tmp_path / "gan.pth", *common, "--against", "test", "--purpose", "final")
-    last = rows(tmp_path / "s.csv")[3]
+    last = rows(tmp_path / "s.csv")[6]
     assert (last["against"], last["n_real"], last["purpose"]) == ("test", "9", "final")
     assert len(list((tmp_path / "cache").iterdir())) == 2
     kept = np.load(next((tmp_path / "cache").iterdir()))
@@ -68,6 +69,7 @@ def test_bad_use_is_told_before_anything_is_computed(
         ([], "give checkpoints"),
         (["x.pth", "--against", "test"], "give a --purpose"),
         (["--floor", "--n", 3], "at least 4 images"),
+        (["--floor", "--draws", 0], "--draws 0: must be at least 1"),
     ):
         with pytest.raises(UsageError, match=message):
             run(scores, monkeypatch, *words, *common)
@@ -75,14 +77,17 @@ def test_bad_use_is_told_before_anything_is_computed(
 
 
 def test_the_same_checkpoint_gives_the_same_faces(scores: ModuleType, tmp_path: Path) -> None:
-    save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 1})
-    a, b = (scores.generate(scores.load(tmp_path / "gan.pth")[0], 5) for _ in range(2))
+    g = Generator(GeneratorConfig(6, 4)).eval()
+    torch.nn.init.normal_(g.net[-2].weight)  # an untrained generator's faces are all grey
+    save_checkpoint(tmp_path / "gan.pth", g, {"step": 1})
+    a, b = (scores.generate(scores.load(tmp_path / "gan.pth")[0], 5, draw=1) for _ in range(2))
     assert a.shape == (5, 3, 64, 64) and a.dtype == torch.uint8 and torch.equal(a, b)
+    assert not torch.equal(a, scores.generate(scores.load(tmp_path / "gan.pth")[0], 5, draw=2))
     save_checkpoint(
         tmp_path / "stylegan2.pth", StyleGAN2Generator(stylegan2.GeneratorConfig((4, 4), 3, 1)), {"step": 2}
     )
     model, step = scores.load(tmp_path / "stylegan2.pth")
-    assert step == 2 and scores.generate(model, 3).shape == (3, 3, 8, 8)
+    assert step == 2 and scores.generate(model, 3, draw=1).shape == (3, 3, 8, 8)
 
 
 def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:
@@ -90,36 +95,38 @@ def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:
     flat = images.flatten(1).double().numpy() / 255
     found = PCA(6, svd_solver="full").fit(flat[:15])
     expected = np.square(np.clip(found.inverse_transform(found.transform(flat)), 0, 1) - flat).mean()
-    model = scores.linear(images[:15], 6)
-    assert scores.reconstruction_error(model, images) == pytest.approx(expected, rel=1e-3)
-    drawn = model.decode(torch.randn(4_000, 6, generator=torch.Generator().manual_seed(1))).flatten(1).double()
+    linear = scores.LinearPCA(images[:15], 6)
+    assert linear.reconstruction_error(images) == pytest.approx(expected, rel=1e-3)
+    drawn = linear.sample(4_000, draw=1).flatten(1).double() / 255
     assert torch.allclose(drawn.mean(0), torch.from_numpy(found.mean_), atol=0.03)
     with pytest.raises(UserError, match="need at least as many images"):
-        scores.linear(images[:5], 6)
+        scores.LinearPCA(images[:5], 6)
 
 
-def test_the_table_shows_the_newest_line_of_each_purpose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables, columns = (
-        load_script("score_tables", monkeypatch),
-        load_script("face_scores", monkeypatch).COLUMNS,
-    )
-    common = {"features": "efficientnet", "n": 3000, "n_real": 2903, "kernel": 0.01, "precision": 0.5, "recall": 0.25}
-    for what, against, frechet, purpose, more in (
-        ("a", "held-out", 90.0, "table: VAE", {"recon_mse": "0.00700"}),
-        ("b", "held-out", 40.0, "table: GAN", {}),
-        ("c", "held-out", 20.0, "pilot", {}),
-        ("d", "held-out", 80.04, "table: VAE", {"recon_mse": "0.00650"}),
-        ("e", "test", 30.0, "table: GAN", {}),
-        ("f", "held-out", 24.0, "table: SAGAN", {"sha256": "fced9b28ff99"}),  # score_tables.BEFORE
-        ("f", "held-out", 23.0, "table: SAGAN", {"sha256": "0"}),
+def test_the_table_has_means_over_the_draws_of_the_newest_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = load_script("score_tables", monkeypatch)
+    columns = load_script("face_scores", monkeypatch).COLUMNS
+    common = {"features": "efficientnet", "n": 3000, "n_real": 2621, "kernel": 0.01, "precision": 0.5, "recall": 0.25}
+    for sha, draw, against, frechet, purpose, more in (
+        ("a", 1, "held-out", 90.0, "table: VAE", {"recon_mse": "0.00700"}),
+        ("b", 1, "held-out", 40.0, "table: GAN", {}),
+        ("c", 1, "held-out", 20.0, "pilot", {}),
+        ("d", 1, "held-out", 80.04, "table: VAE", {"recon_mse": "0.00650"}),
+        ("d", 2, "held-out", 82.04, "table: VAE", {"recon_mse": "0.00650"}),
+        ("e", 1, "test", 30.0, "table: GAN", {}),
+        ("", 1, "held-out", 5.0, "table: real training faces", {}),
+        ("", 2, "held-out", 7.0, "table: real training faces", {}),
+        ("", 2, "held-out", 6.0, "table: real training faces", {}),  # the same draw again: the newest counts
     ):
-        line = common | {"what": what, "against": against, "frechet": frechet, "purpose": purpose} | more
+        line = common | {"sha256": sha, "draw": draw, "against": against, "frechet": frechet, "purpose": purpose} | more
         append_to_ledger(tmp_path / "s.csv", columns, **line)
+    spread = "0.0100 ± 0.0000 | 0.50 ± 0.00 | 0.25 ± 0.00"
     lines = tables.face_table(tmp_path / "s.csv", "held-out").splitlines()
     assert lines[2:] == [
-        "| VAE | 3000 against 2903 | 80.0 | 0.0100 | 0.50 | 0.25 | 0.0065 |",
-        "| GAN | 3000 against 2903 | 40.0 | 0.0100 | 0.50 | 0.25 |  |",
-        "| SAGAN as it was trained: rows at full resolution | 3000 against 2903 | 24.0 | 0.0100 | 0.50 | 0.25 |  |",
-        "| SAGAN | 3000 against 2903 | 23.0 | 0.0100 | 0.50 | 0.25 |  |",
+        f"| VAE | 2 x 3000 against 2621 | 81.0 ± 1.4 | {spread} | 0.0065 |",
+        "| GAN | 1 x 3000 against 2621 | 40.0 | 0.0100 | 0.50 | 0.25 |  |",
+        f"| real training faces | 2 x 3000 against 2621 | 5.5 ± 0.7 | {spread} |  |",
     ]
     assert len(tables.face_table(tmp_path / "s.csv", "test").splitlines()) == 3

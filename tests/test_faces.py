@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dlcv.cli import UserError
-from dlcv.data.faces import detail_rows, hold_out, read_attributes, read_faces
+from dlcv.data.faces import hold_out, read_attributes, read_faces
 
 
 def test_faces_are_what_pillow_reads(faces: Path) -> None:
@@ -16,16 +16,6 @@ def test_faces_are_what_pillow_reads(faces: Path) -> None:
     assert names[0] == "00000.png" and images.shape == (9, 3, 64, 64) and images.dtype == torch.uint8
     expected = np.asarray(Image.open(faces / "face" / "test" / "00003.png")).transpose(2, 0, 1)
     assert np.array_equal(images[3].numpy(), expected)
-
-
-@pytest.mark.parametrize("rows", [40, 52, 64])
-def test_rows_of_detail_of_stretched_images(rows: int) -> None:
-    rng = np.random.RandomState(0)
-    small = rng.randint(80, 176, (60, rows, 64, 3)).astype(np.uint8)  # nothing is clipped when it is stretched
-    stretched = np.stack([np.asarray(Image.fromarray(x).resize((64, 64), Image.Resampling.LANCZOS)) for x in small])
-    found = detail_rows(torch.from_numpy(stretched).permute(0, 3, 1, 2))
-    assert found == rows
-    assert detail_rows(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)) == 1
 
 
 def test_attributes_by_name(faces: Path) -> None:

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,9 +11,7 @@ from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.data.augment import diff_augment
-from dlcv.data.faces import detail_rows, hold_out, read_faces
 from dlcv.losses import discriminator_loss, generator_loss
-from dlcv.models import gan, sagan, vae
 from dlcv.models.gan import (
     Discriminator,
     DiscriminatorConfig,
@@ -44,41 +41,6 @@ def test_shapes_and_ranges(fine: int) -> None:
     x = g(torch.randn(5, 6))
     assert x.shape == (5, 3, 64, 64) and x.abs().max() <= 1
     assert d(x).shape == (5,)
-    z = torch.randn(2, 6)
-    coarse = Generator(GeneratorConfig(6, 4, coarse_chroma=True, fine=fine)).eval()
-    coarse.load_state_dict(g.state_dict())  # it has no weights of its own
-    assert torch.equal(coarse(z), (gan.coarse_chroma(g(z)))) and not torch.equal(coarse(z), g(z))
-    few = Generator(GeneratorConfig(6, 4, rows=20, fine=fine)).eval()
-    few.load_state_dict(g.state_dict())
-    assert torch.equal(few(z), (gan.limit_rows(g(z), 20))) and not torch.equal(few(z), g(z))
-
-
-@pytest.mark.parametrize("module", [gan, sagan, vae])
-def test_few_rows_hold_no_finer_detail(module: ModuleType) -> None:
-    rows = torch.arange(64, dtype=torch.float64).view(1, 1, 64, 1).expand(2, 3, 64, 8)
-    slow, fast = (torch.sin(rows * 2 * torch.pi * cycles / 64) for cycles in (4, 30))
-    assert (module.limit_rows(slow, 40) - slow)[:, :, 4:-4].abs().max() < 0.03
-    assert module.limit_rows(fast, 40).abs().max() < 0.15  # 30 cycles need 60 rows
-    wide = fast.mT.expand(2, 3, 8, 64)  # fine detail in width stays
-    assert torch.allclose(module.limit_rows(wide, 5), wide, atol=1e-12)
-    assert module.limit_rows(slow.bfloat16(), 40).dtype == torch.float32
-
-
-@pytest.mark.parametrize("module", [gan, sagan])
-def test_coarse_chroma_keeps_brightness_and_blurs_colour(module: ModuleType) -> None:
-    x = torch.rand(2, 3, 8, 8, dtype=torch.float64) * 2 - 1
-    y = module.coarse_chroma(x)
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(3, 1, 1)
-    assert torch.allclose((y * weights).sum(1), (x * weights).sum(1), atol=1e-12) and not torch.allclose(y, x, atol=0.1)
-    grey = x[:, :1].expand(-1, 3, -1, -1)
-    assert torch.allclose(module.coarse_chroma(grey), grey, atol=1e-12)
-    checks = torch.ones(8, 8, dtype=torch.float64)
-    checks[::2, ::2] = checks[1::2, 1::2] = -1
-    tint = torch.tensor([0.587, -0.299, 0.0], dtype=torch.float64).view(1, 3, 1, 1)  # without brightness
-    assert module.coarse_chroma(tint * checks).abs().max() < 1e-12  # colour that changes from pixel to pixel is gone
-    assert torch.allclose(module.coarse_chroma(tint.expand(1, 3, 8, 8)), tint.expand(1, 3, 8, 8), atol=1e-12)
-    half = module.coarse_chroma(x.bfloat16())
-    assert half.dtype == torch.float32  # not rounded to 8 bits
 
 
 def test_the_discriminator_is_spectrally_normed() -> None:
@@ -183,34 +145,3 @@ def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_pat
     assert all(torch.equal(a[name], b[name]) for name in a)
     first = load_model(Generator, whole / "snapshots" / "step_000020.pth").state_dict()
     assert not all(torch.equal(a[name], first[name]) for name in a)  # it learns
-
-
-def test_rows_are_limited_in_what_is_kept_alone(faces: Path, trained: Path, tmp_path: Path) -> None:
-    """The same training, whatever the limit; without one given, as many as the training faces have."""
-    result = call(*command(faces, tmp_path, "--rows", 20))
-    assert result.returncode == 0, result.stderr
-    few, counted = (read_checkpoint(folder / "model.pth") for folder in (tmp_path, trained))
-    _, images = read_faces(faces, "train")
-    assert counted["config"]["rows"] == detail_rows(images[hold_out(len(images))[0]]) and few["config"]["rows"] == 20
-    assert all(torch.equal(value, counted["weights"][name]) for name, value in few["weights"].items())
-
-
-def test_layers_without_weights_can_be_published_later(faces: Path, tmp_path: Path) -> None:
-    publish = ["python3", REPO / "experiments" / "publish_checkpoints.py", "--into", tmp_path / "checkpoints"]
-    for name, more in (("gan", ["--width-d", 4]), ("sagan", ["--width-d", 4]), ("vae", [])):
-        script, folder = REPO / "train" / f"train_{name}.py", name
-        flags = ["--steps", 2, "--batch-size", 4, "--latent-dim", 6, "--width", 4, "--rows", 64, *more]
-        result = call("python3", script, "--data", faces, "--out", tmp_path / folder, *flags)
-        assert result.returncode == 0, result.stderr
-        before = read_checkpoint(tmp_path / folder / "model.pth")
-        assert call(*publish, "--rows", 20, f"{name}.pth={tmp_path / folder / 'model.pth'}").returncode == 0
-        after = read_checkpoint(tmp_path / "checkpoints" / f"{name}.pth")
-        assert before["config"]["rows"] == 64 and after["config"]["rows"] == 20
-        assert after["provenance"]["rows"] == "added after the training"
-        again = call(*publish, "--rows", 20, f"{name}.pth={tmp_path / 'checkpoints' / f'{name}.pth'}")
-        assert again.returncode == 0, again.stderr
-        assert all(torch.equal(value, after["weights"][key]) for key, value in before["weights"].items())
-    result = call(*publish, "--rows", 65, f"gan.pth={tmp_path / 'gan' / 'model.pth'}")
-    assert_one_line(result, 2, "--rows 65: must be between 1 and 64")
-    result = call(*publish, "--coarse-chroma", f"vae.pth={tmp_path / 'vae' / 'model.pth'}")
-    assert_one_line(result, 2, "it has no coarse chroma")

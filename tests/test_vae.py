@@ -12,14 +12,11 @@ import pytest
 import torch
 from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
 from PIL import Image
-from torch import nn
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
 
-from dlcv.checkpoint import load_model, model_from, read_checkpoint
-from dlcv.data.faces import detail_rows, hold_out, read_faces
+from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.losses import local_spectrum, spectrum_loss
-from dlcv.models import vae
 from dlcv.models.vae import VAE, LatentFlow, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
@@ -110,17 +107,6 @@ def test_samples_follow_the_fitted_normal() -> None:
     assert torch.allclose(torch.cov(z.T), covariance, atol=0.4)
 
 
-def test_few_rows_hold_for_reconstructions_and_samples() -> None:
-    model, few = VAE(SMALL).eval(), VAE(dataclasses.replace(SMALL, rows=16)).eval()
-    few.load_state_dict(model.state_dict())  # it has no weights of its own
-    painter = nn.Sequential(nn.Linear(6, 3 * 64 * 64), nn.Unflatten(1, (3, 64, 64)), nn.Sigmoid())
-    model.decoder = few.decoder = painter  # an untrained decoder paints nothing
-    z = torch.randn(3, 6)
-    for full, x in ((model.decode(z), few.decode(z)), (model.sample(z), few.sample(z))):
-        assert x.min() >= 0 and x.max() <= 1
-        assert torch.allclose(x, vae.limit_rows(full, 16).clamp(0, 1)) and not torch.allclose(x, full, atol=1e-4)
-
-
 def test_a_flow_that_stands_still_leaves_the_fitted_normal() -> None:
     """As it begins; and what it makes standardised latents of is what `standardise` undoes."""
     model = VAE(dataclasses.replace(SMALL, flow_width=8)).double().eval()
@@ -195,19 +181,6 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
     train(faces, tmp_path / "parts", "--steps", 40, "--evaluate-every", 20, "--resume")
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
-
-
-def test_rows_are_limited_in_what_is_kept_alone(faces: Path, trained: Path, tmp_path: Path) -> None:
-    few, all_rows = (read_checkpoint(train(faces, tmp_path / str(n), "--rows", n) / "model.pth") for n in (20, 64))
-    assert few["config"]["rows"] == 20 and all_rows["config"]["rows"] == 64
-    assert all(torch.equal(value, all_rows["weights"][name]) for name, value in few["weights"].items())
-    limited, free = (model_from(VAE, content, tmp_path) for content in (few, all_rows))
-    z = 3 * torch.randn(4, 6)
-    assert torch.equal(limited.decode(z), vae.limit_rows(free.decode(z), 20).clamp(0, 1))
-    assert not torch.equal(limited.decode(z), free.decode(z))
-    _, images = read_faces(faces, "train")
-    counted = detail_rows(images[hold_out(len(images))[0]])
-    assert load_model(VAE, trained / "model.pth").config.rows == counted
 
 
 def train_prior(faces: Path, start: Path, out: Path, *flags: object) -> Path:

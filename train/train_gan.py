@@ -6,7 +6,6 @@ Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.
 watch it learn), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
-import dataclasses
 import math
 import sys
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ class Recipe:
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
     fine: int = 0  # channels of a layer at 64x64 in both networks, 0: none
-    coarse_chroma: bool = False  # the generator's colour at half the resolution, as in the faces' files
-    rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     steps: int = 30_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam
@@ -44,7 +41,6 @@ class Recipe:
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "fine")
-        recipe.require_between(self, 0, 64, "rows")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -59,7 +55,7 @@ def main() -> None:
     from dlcv import repro
     from dlcv.averaging import ema
     from dlcv.data import augment
-    from dlcv.data.faces import detail_rows, hold_out, read_faces
+    from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
@@ -75,13 +71,11 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.coarse_chroma, r.fine)).to(device)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.fine)).to(device)
     d = Discriminator(DiscriminatorConfig(r.width_d, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average = ema(g, r.ema)
     averaged = cast(Generator, average.module)
-    # The network that is kept paints no finer rows than the faces have; the one that learns is free (limit_rows).
-    averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
 

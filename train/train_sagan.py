@@ -7,7 +7,6 @@ Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.
 log.jsonl, TensorBoard and last.pt (for --resume) to --out.
 """
 
-import dataclasses
 import math
 import sys
 from dataclasses import dataclass
@@ -26,8 +25,6 @@ class Recipe:
     width_d: int = 32  # channels of the discriminator: see SAGANDiscriminatorConfig
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
-    coarse_chroma: bool = True  # the generator's colour at half the resolution, as in the faces' files
-    rows: int = 0  # of detail in the kept model's pictures, 0: as many as the training faces have
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
     norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
     steps: int = 20_000  # of the whole training
@@ -47,7 +44,6 @@ class Recipe:
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay", "ema")
         recipe.require_between(self, 0, math.inf, "seed", "fine")
-        recipe.require_between(self, 0, 64, "rows")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -62,7 +58,7 @@ def main() -> None:
     from dlcv import repro
     from dlcv.averaging import ema, settle
     from dlcv.data import augment
-    from dlcv.data.faces import detail_rows, hold_out, read_faces
+    from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
@@ -83,14 +79,12 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.coarse_chroma, r.fine)
+    config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.fine)
     g = SAGANGenerator(config).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average = ema(g, r.ema, buffers=False)  # buffers: settle
     averaged = cast(SAGANGenerator, average.module)
-    # The network that is kept paints no finer rows than the faces have; the one that learns is free (limit_rows).
-    averaged.config = dataclasses.replace(averaged.config, rows=r.rows or detail_rows(images[training]))
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
 

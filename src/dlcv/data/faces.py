@@ -6,12 +6,10 @@ Images become one uint8 tensor (N, 3, 64, 64); files are taken in sorted name or
 from pathlib import Path
 
 import torch
-from sklearn.decomposition import PCA
 
 from dlcv.cli import UserError
 from dlcv.data import folders, splits
 from dlcv.data.layout import find_root, read_csv, spellings
-from dlcv.images import to_float
 
 SIZE = 64
 HELD_OUT = 2_903  # training faces that no training sees: choosing is done against them, as many as there are test faces
@@ -36,28 +34,6 @@ def hold_out(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     if count < 2:
         raise UserError(f"{count} training faces: one is held out, so at least two are needed")
     return splits.hold_out(count, HELD_OUT)
-
-
-def detail_rows(images: torch.Tensor) -> int:
-    """How many rows of detail uint8 images (N, 3, H, W) hold in their height, at most H.
-
-    Images that were stretched are combinations of fewer rows than they have: the rank of their rows, up to what
-    rounding to whole grey levels adds to it (a variance of 1/12).
-    """
-    rows = images[:: -(-len(images) // 4_000)].double().movedim(2, 0).flatten(1)
-    return max(1, int((torch.linalg.eigvalsh(rows @ rows.T / rows.shape[1]) > 0.5).sum()))
-
-
-def principal_axes(images: torch.Tensor, components: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean (D,) and principal axes (components, D), each as long as its standard deviation, of images in [0, 1].
-
-    `images` is uint8 (N, 3, H, W), D = 3 H W. Raises UserError for more components than images.
-    """
-    if components > min(len(images), images[0].numel()):
-        raise UserError(f"{components} principal components need at least as many images, there are {len(images)}")
-    found = PCA(components, svd_solver="randomized", random_state=0).fit(to_float(images).flatten(1))
-    axes = found.components_ * found.explained_variance_[:, None] ** 0.5
-    return torch.from_numpy(found.mean_), torch.from_numpy(axes)
 
 
 def read_attributes(data: Path | None, split: str, names: list[str], attributes: list[str]) -> torch.Tensor:

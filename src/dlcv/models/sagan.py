@@ -19,9 +19,7 @@ class SAGANGeneratorConfig:
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
     norm: bool = True  # spectral norm in all but the last layer; the authors' code has it there, too
-    coarse_chroma: bool = False  # colour at half the resolution, as in the JPEG files that the faces come from
     fine: int = 0  # channels of a last hidden layer at 64x64; 0: none
-    rows: int = 64  # of detail in the pictures' height: fewer where the faces were stretched
 
 
 @dataclass(frozen=True)
@@ -63,28 +61,6 @@ def _initialise(module: nn.Module) -> None:
         nn.init.orthogonal_(module.weight)
 
 
-def coarse_chroma(x: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) RGB with its brightness as it is and its colour at half the resolution, as JPEG (4:2:0) stores it.
-
-    Brightness is Y of ITU-R BT.601. Faces that were read from such files have no finer colour: a generator that paints
-    some is told by it. Values may leave [-1, 1] a little.
-    """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))  # not in bfloat16's 8 bits
-    brightness = 0.299 * x[:, :1] + 0.587 * x[:, 1:2] + 0.114 * x[:, 2:]
-    return brightness + F.interpolate(F.avg_pool2d(x - brightness, 2), scale_factor=2, mode="bilinear")
-
-
-def limit_rows(x: torch.Tensor, rows: int) -> torch.Tensor:
-    """(B, 3, H, W) with no finer detail in height than `rows` rows can hold: made that small, and enlarged again.
-
-    Faces that were stretched in height have no finer detail: a generator that paints some is told by it. Bicubic,
-    antialiased; values may leave their range a little.
-    """
-    x = x.to(torch.promote_types(x.dtype, torch.float32))  # not in bfloat16's 8 bits
-    small = F.interpolate(x, (rows, x.shape[3]), mode="bicubic", antialias=True)
-    return F.interpolate(small, x.shape[2:], mode="bicubic")
-
-
 class SAGANGenerator(nn.Module):
     """Latents to faces."""
 
@@ -115,10 +91,8 @@ class SAGANGenerator(nn.Module):
                 spectral_norm(module)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """(B, Z) standard normal -> (B, 3, 64, 64) in [-1, 1], or about so with coarse chroma or few rows."""
-        x = torch.tanh(self.last(self.net(z[:, :, None, None])))
-        x = coarse_chroma(x) if self.config.coarse_chroma else x
-        return limit_rows(x, self.config.rows) if self.config.rows < x.shape[2] else x
+        """(B, Z) standard normal -> (B, 3, 64, 64) in [-1, 1]."""
+        return torch.tanh(self.last(self.net(z[:, :, None, None])))
 
 
 class SAGANDiscriminator(nn.Module):
