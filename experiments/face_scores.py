@@ -50,12 +50,13 @@ def load(path: Path) -> tuple[Model, int]:
 
 
 @torch.inference_mode()
-def generate(model: Model, n: int, draw: int) -> torch.Tensor:
-    """uint8 (n, 3, 64, 64) of the latents of seed `draw`."""
+def generate(model: Model, n: int, draw: int, standard: bool = False) -> torch.Tensor:
+    """uint8 (n, 3, 64, 64) of the latents of seed `draw`; `standard`: a VAE decodes N(0, I) itself."""
     noise = repro.noise(draw, n, model.config.latent_dim).float()
-    return torch.cat(
-        [to_uint8(model.sample(z) * 2 - 1 if isinstance(model, VAE) else model(z)) for z in noise.split(50)]
-    )
+    if isinstance(model, VAE):
+        paint = model.decode if standard else model.sample
+        return torch.cat([to_uint8(paint(z) * 2 - 1) for z in noise.split(50)])
+    return torch.cat([to_uint8(model(z)) for z in noise.split(50)])
 
 
 @torch.inference_mode()
@@ -95,6 +96,7 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--floor", action="store_true", help="score real training faces, too")
     parser.add_argument("--pca", type=int, metavar="COMPONENTS", help="score linear PCA, too")
+    parser.add_argument("--standard", action="store_true", help="a VAE decodes N(0, I), not its fitted Normal or flow")
     parser.add_argument("--n", type=int, default=3_000, help="generated images of a draw (default 3000)")
     parser.add_argument("--draws", type=int, default=3, help="draws of latents, a line for each (default 3)")
     parser.add_argument("--against", choices=("held-out", "test"), default="held-out")
@@ -147,10 +149,12 @@ def main() -> None:
         model, step = load(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         values: dict[str, object] = {"what": path.as_posix(), "sha256": digest, "step": step}
+        if args.standard and not isinstance(model, VAE):
+            raise cli.UsageError(f"--standard: {path} is no VAE")
         if isinstance(model, VAE):
             values["recon_mse"] = f"{reconstruction_error(model, real):.6f}"
         for draw in draws:
-            score(generate(model, args.n, draw), **values, draw=draw)
+            score(generate(model, args.n, draw, args.standard), **values, draw=draw)
 
 
 if __name__ == "__main__":

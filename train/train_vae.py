@@ -25,7 +25,7 @@ class Recipe:
     spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
     spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
     kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
-    steps: int = 18_000  # of the whole training
+    steps: int = 12_000  # of the whole training
     batch_size: int = 32  # faces a step
     lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
     weight_decay: float = 1e-4  # AdamW's
