@@ -51,10 +51,11 @@ def draw_interpolations(model: Generator, path: Path) -> None:
 
 
 def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> None:
-    """Each generated face above its nearest training faces: in pixels, and in features among the pixels' nearest 300.
+    """Each generated face above its nearest training faces (and their mirror images): in pixels, and in features among the pixels' nearest 300.
 
     Features of all training faces would take ten minutes; those of 300 for each face take one.
     """
+    training = torch.cat([training, training.flip(3)])  # as the GAN saw them
     fake = torch.from_numpy(generated).permute(0, 3, 1, 2)
     distances = torch.cdist(fake.flatten(1).float(), training.flatten(1).float())
     candidates = distances.topk(min(CANDIDATES, len(training)), largest=False).indices  # (N, 300), nearest first

@@ -60,7 +60,7 @@ def digits(kind: str) -> tuple[tuple[str, str], ...]:
 PARTS = (
     Part(
         "VAE on faces",
-        (("vae", "test face scores"),),
+        (("faces", "test face scores"),),
         (
             ("fig1_2.png", "learning curves"),
             ("table1_3.png", "ten test faces and their reconstructions"),
@@ -86,7 +86,7 @@ PARTS = (
     ),
     Part(
         "SAGAN on faces",
-        (("sagan", "test face scores"),),
+        (("faces", "test face scores"),),
         (
             ("sagan_faces.png", "the first 32 of 1,000"),
             ("sagan_curves.png", "losses and the discriminator's accuracy"),

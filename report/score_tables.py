@@ -1,4 +1,4 @@
-"""The scores of generated faces and digits as tables in README.md and docs/models, from csv files of docs/results.
+"""The scores of generated faces and digits as tables in README.md, docs/models/faces.md and acgan.md, from csv files of docs/results.
 
     python experiments/face_scores.py CHECKPOINT --purpose "table: VAE"     # lines whose purpose begins so are shown
     python experiments/digit_scores.py DIR --purpose "table: ACGAN"
@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 ROOT = Path(__file__).resolve().parents[1]
 FACES = ROOT / "docs" / "results" / "face_scores.csv"
 DIGITS = ROOT / "docs" / "results" / "generated_digit_scores.csv"
-TEXTS = [ROOT / "README.md", *(ROOT / "docs" / "models" / f"{name}.md" for name in ("vae", "gan", "sagan", "acgan"))]
+TEXTS = [ROOT / "README.md", *(ROOT / "docs" / "models" / f"{name}.md" for name in ("faces", "acgan"))]
 FACE_COLUMNS = {
     "frechet": "FD-EffNetLite0", "kernel": "kernel distance", "precision": "precision", "recall": "recall",
     "recon_mse": "reconstruction MSE",

@@ -93,6 +93,15 @@ def draw_reconstructions(model: VAE, images: torch.Tensor, rows: np.ndarray, nam
     )
 
 
+@torch.inference_mode()
+def draw_latents(model: VAE, path: Path) -> None:
+    """The first ten latents of fig1_4, decoded as they are, by way of the fitted Normal, and of the flow before it."""
+    z = noise(SEED, 10, model.config.latent_dim)
+    fitted = model.prior_mean + z @ model.prior_factor.T
+    ways = {"N(0, I)": model.decode(z), "fitted Normal": model.decode(fitted), "flow": model.sample(z)}
+    draw_faces([pictures(images) for images in ways.values()], path, row_titles=list(ways))
+
+
 def separation(points: np.ndarray, has: np.ndarray) -> float:
     """How well an attribute separates: area under the ROC curve of its share among each point's nearest others."""
     nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(points) - 1)).fit(points)
@@ -177,6 +186,8 @@ def main() -> None:
     in_float64 = load_model(VAE, args.checkpoint).double()
     samples = sample_images(lambda z: in_float64.sample(z) * 2 - 1, noise(SEED, 32, model.config.latent_dim))
     save_image(args.out / "fig1_4.png", make_grid(samples, 8))  # as hw3_p1.sh writes it
+
+    draw_latents(in_float64, args.out / "fig1_4_latents.png")
 
     z = encode(model, images)
     draw_tsne(z, read_attributes(args.data, "test", names, list(ATTRIBUTES)).numpy(), args.out / "fig1_5.png")
