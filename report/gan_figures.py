@@ -51,11 +51,13 @@ def draw_interpolations(model: Generator, path: Path) -> None:
 
 
 def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> None:
-    """Each generated face above its nearest training faces (and their mirror images): in pixels, and in features among the pixels' nearest 300.
+    """Each generated face above its nearest training faces: in pixels, and in features among the pixels' nearest 300.
+
+    Mirror images of training faces count, too: the GAN saw them.
 
     Features of all training faces would take ten minutes; those of 300 for each face take one.
     """
-    training = torch.cat([training, training.flip(3)])  # as the GAN saw them
+    training = torch.cat([training, training.flip(3)])
     fake = torch.from_numpy(generated).permute(0, 3, 1, 2)
     distances = torch.cdist(fake.flatten(1).float(), training.flatten(1).float())
     candidates = distances.topk(min(CANDIDATES, len(training)), largest=False).indices  # (N, 300), nearest first
@@ -87,9 +89,7 @@ def main() -> None:
         )
     provenance = read_checkpoint(args.checkpoint)["provenance"]
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
-    discriminator = Discriminator(
-        DiscriminatorConfig(provenance["recipe"]["width_d"], provenance["recipe"].get("fine", 0))
-    )
+    discriminator = Discriminator(DiscriminatorConfig(provenance["recipe"]["width_d"]))
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
     if args.curves:
         draw_gan_curves(args.log, args.out / "gan_curves.png", provenance["step"])

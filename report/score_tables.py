@@ -1,4 +1,4 @@
-"""The scores of generated faces and digits as tables in README.md, docs/models/faces.md and acgan.md, from csv files of docs/results.
+"""The scores of generated faces and digits as tables in README.md and docs/models, from csv files of docs/results.
 
     python experiments/face_scores.py CHECKPOINT --purpose "table: VAE"     # lines whose purpose begins so are shown
     python experiments/digit_scores.py DIR --purpose "table: ACGAN"

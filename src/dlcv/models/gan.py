@@ -1,7 +1,6 @@
 """DCGAN (Radford et al. 2016, arXiv:1511.06434) with what was learnt since, for 64x64 RGB faces in [-1, 1].
 
-Spectral norm and projection-free discriminator: Miyato et al. 2018 (arXiv:1802.05957); DiffAugment: Zhao et al. 2020
-(arXiv:2006.10738); minibatch deviation: Karras et al. 2018 (arXiv:1710.10196).
+Spectral norm: Miyato et al. 2018 (arXiv:1802.05957); minibatch deviation: Karras et al. 2018 (arXiv:1710.10196).
 """
 
 from dataclasses import dataclass
@@ -16,13 +15,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 class GeneratorConfig:
     latent_dim: int = 128
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
-    fine: int = 0  # channels of a last hidden layer at 64x64; 0: none
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
-    fine: int = 0  # channels of a first layer at 64x64; 0: none
 
 
 def _initialise(module: nn.Module) -> None:
@@ -46,11 +43,7 @@ class Generator(nn.Module):
         for inputs, outputs in pairwise((8 * w, 4 * w, 2 * w, w)):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
-        if config.fine:
-            layers += [nn.ConvTranspose2d(w, config.fine, 4, stride=2, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(config.fine), nn.ReLU(), nn.Conv2d(config.fine, 3, 3, padding=1), nn.Tanh()]
-        else:
-            layers += [nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1), nn.Tanh()]
+        layers += [nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1), nn.Tanh()]
         self.net = nn.Sequential(*layers)
         self.apply(_initialise)
 
@@ -69,9 +62,7 @@ class Discriminator(nn.Module):
         self.config = config
         w = config.width
         layers: list[nn.Module] = []
-        if config.fine:
-            layers += [nn.Conv2d(3, config.fine, 3, padding=1), nn.LeakyReLU(0.2)]
-        for inputs, outputs in pairwise((config.fine or 3, w, 2 * w, 4 * w, 8 * w)):
+        for inputs, outputs in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(8 * w + 1, 1, 4)
