@@ -22,7 +22,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
-    steps: int = 30_000  # of the whole training
+    steps: int = 6_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 5e-4  # of the generator, Adam
     lr_d: float = 8e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
@@ -30,7 +30,7 @@ class Recipe:
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
-    evaluate_every: int = 1_500  # steps between snapshots and grids of samples
+    evaluate_every: int = 500  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
