@@ -15,12 +15,13 @@ import tempfile
 import time
 from pathlib import Path
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 REPO = Path(__file__).resolve().parents[1]
 USUAL = Path(__file__).with_name("usual_predict.py")

@@ -8,18 +8,20 @@ levels a tensor. Here they keep their levels, so that the file is as small as th
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
 
-    from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, save_checkpoint
     from dlcv.similarity import BLOCKS, FaceDescriptor, FaceDescriptorConfig, Levels
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 MANIFEST = "face_recognition_model-weights_manifest.json"
 SOURCE = "face-api (MIT, Vincent Mühler and Vladimir Mandic), weights of dlib's face_recognition_resnet_model_v1 (CC0)"

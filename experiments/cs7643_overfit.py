@@ -12,18 +12,20 @@ drawing; the weights start as the assignment has them, alike. Accuracy and loss 
 import argparse
 import csv
 import io
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
 
-    from dlcv import cli
     from dlcv.cs7643.part1.modules import ConvNet
     from dlcv.cs7643.part1.optimizer import SGD
     from dlcv.data.arrays import read_arrays
     from dlcv.files import write_text
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "cs7643_overfit.csv"
 IMAGES, EPOCHS, BATCH, SEEDS = 50, 10, 10, 8

@@ -14,13 +14,18 @@ over that between two real ones. The csv is the ledger: these are looks at test 
 
 import argparse
 import hashlib
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
 
-    from dlcv import cli, metrics, repro
+    from dlcv import metrics, repro
     from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import read_folder, read_images, read_labels, split_folder
     from dlcv.data.folders import list_images
@@ -29,8 +34,6 @@ try:
     from dlcv.models.acgan import ACGANGenerator
     from dlcv.models.digit_classifier import DigitClassifier
     from dlcv.sampling import sample_digits
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "generated_digit_scores.csv"
 COLUMNS = (

@@ -12,22 +12,25 @@ import argparse
 import csv
 import hashlib
 import io
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.digits import PAIRS, read_folder, split_folder
     from dlcv.files import write_text
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "results" / "domain_distance.csv"
 METHODS = ("dann", "uda")

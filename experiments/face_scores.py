@@ -12,13 +12,18 @@ error of a VAE's reconstructions (of the posterior's mean) of the real faces, pi
 
 import argparse
 import hashlib
+import sys
 from pathlib import Path
 from typing import cast
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
 
-    from dlcv import cli, metrics, repro
+    from dlcv import metrics, repro
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.faces import hold_out, principal_axes, read_faces
     from dlcv.evaluate import append_to_ledger, check_ledger
@@ -28,8 +33,6 @@ try:
     from dlcv.models.stylegan2 import StyleGAN2Generator
     from dlcv.models.table import load_any
     from dlcv.models.vae import VAE, VAEConfig
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "face_scores.csv"
 COLUMNS = (

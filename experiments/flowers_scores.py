@@ -14,23 +14,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "report"))  # plotting and tables
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # plotting and tables
 
-try:
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces
     from tables import fill, record
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.data.flowers import read_flowers
     from dlcv.images import to_uint8
     from dlcv.metrics import efficientnet_lite0, extract, frechet_distance, kept_features
     from dlcv.models.dcgan import DCGANGenerator
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @torch.inference_mode()

@@ -22,15 +22,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.files import write_text
     from dlcv.inversion import METHODS, METRICS
     from dlcv.sampling import save_folder
     from dlcv.study import Run, work
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "inference" / "invert_faces.py"

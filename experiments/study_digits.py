@@ -11,12 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     from dlcv.data.digits import PAIRS
     from dlcv.study import Run, work
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
 UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]

@@ -15,12 +15,11 @@ import argparse
 import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli
-    from dlcv.cs7643.recipes import CHOICES
-    from dlcv.study import Run, work
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+from dlcv.cs7643.recipes import CHOICES
+from dlcv.study import Run, work
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
 LOSSES = ("ce", "cb_ce", "focal", "cb_focal")

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 
 from dlcv import cli
 
-try:
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
@@ -39,8 +39,6 @@ try:
     from dlcv.similarity import CELEBA, FFHQ, Distance, FaceDescriptor, Frame, describe, l2_distance, lpips_alex
     from dlcv.stylegan2_public import load_generator
     from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    cli.without_packages(error, "invert_faces.py", __doc__)
 
 FRAMES = {"celeba": CELEBA, "ffhq": FFHQ}
 

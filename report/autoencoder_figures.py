@@ -11,24 +11,26 @@ import argparse
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces, plt, save, to_hex
     from tables import fill, record
     from torch import nn
 
-    from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.arrays import read_arrays
     from dlcv.files import write_text
     from dlcv.images import make_grid, to_float, to_uint8
     from dlcv.models.autoencoder import Autoencoder
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")

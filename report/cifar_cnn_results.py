@@ -14,9 +14,14 @@ import csv
 import hashlib
 import platform
 import re
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     import torch.nn.functional as F
@@ -25,12 +30,9 @@ try:
     from tables import fill, record
     from torch import nn
 
-    from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
     from dlcv.evaluate import LEDGER
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NAMES = {"plain": "CNN of Part A", "separable": "CNN with depth-wise separable convolutions (Part B)"}

@@ -12,20 +12,22 @@ import csv
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
     from plotting import FIGURES, plt, save
     from tables import fill, record
 
-    from dlcv import cli
     from dlcv.evaluate import LEDGER
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "src" / "dlcv" / "cs7643" / "part2" / "checkpoints"

@@ -8,9 +8,14 @@ Seed 0 of each pair, fixed beforehand.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
     from plotting import FIGURES, AnnotationBbox, OffsetImage, plt, save
@@ -18,12 +23,9 @@ try:
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
 
-    from dlcv import cli
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.digits import PAIRS, read_images, split_folder
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
 TITLES = {"dann": "DANN", "uda": "Improved"}

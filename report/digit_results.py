@@ -16,19 +16,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from plotting import FIGURES, plt, save
     from scipy.stats import spearmanr
     from tables import fill
 
-    from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
     from dlcv.data.digits import PAIRS
     from dlcv.files import atomic_path
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STUDIES = ("study_dann", "study_uda")

@@ -9,9 +9,14 @@ docs/results/flowers_study.csv and the tables in docs/models/flowers.md.
 
 import argparse
 import copy
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
@@ -19,7 +24,7 @@ try:
     from tables import fill, record
     from torch import nn
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.flowers import Flowers, read_flowers
     from dlcv.files import atomic_path
@@ -27,8 +32,6 @@ try:
     from dlcv.models.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
     from dlcv.sampling import SEED, sample_images
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHEET = 256  # images on the sheet of favourites

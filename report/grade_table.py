@@ -6,14 +6,15 @@ python report/grade_table.py results/grade/results.json
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-try:
-    from tables import fill
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
+    from tables import fill
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -7,21 +7,23 @@ The faces and their reconstructions are pictures of people and stay out of the r
 
 import argparse
 import csv
+import sys
 from itertools import combinations
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from plotting import FIGURES, draw_faces, plt, save
     from scipy.stats import rankdata, spearmanr
 
-    from dlcv import cli
     from dlcv.data.folders import list_images
     from dlcv.images import read_rgb
     from dlcv.inversion import METRICS
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 NAMES = {"l2": "L2 distance", "lpips": "LPIPS", "cosine": "cosine distance"}
 

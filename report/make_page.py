@@ -5,19 +5,21 @@ python report/make_page.py              # from docs/models and report/figures; w
 
 import argparse
 import base64
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import jinja2
     from facts import Facts
     from PIL import Image
 
-    from dlcv import cli
     from dlcv.checkpoint import current_commit
     from dlcv.files import write_text
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 REPORT = Path(__file__).resolve().parent
 FIGURES = REPORT / "figures"

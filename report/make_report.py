@@ -9,18 +9,20 @@ checkpoints, docs/results and the tables in docs/models; a number that is not th
 
 import argparse
 import re
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import jinja2
     import typst
     from facts import Facts, escape
 
-    from dlcv import cli
     from dlcv.checkpoint import CODE, current_commit
     from dlcv.files import write_bytes
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = Path(__file__).resolve().parent / "templates"

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
@@ -141,12 +142,18 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)
 
 
-def without_packages(error: ModuleNotFoundError, script: str, usage: str) -> NoReturn:
-    """Ends a script whose imports fail: --help still shows its usage, other words get a line that says what to do."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"usage of {script}:\n\n{usage}")
-        sys.exit(0)
-    sys.exit(f"{script}: {error}: {INSTALL}")
+@contextmanager
+def packages_needed(usage: str | None) -> Iterator[None]:
+    """Around a script's imports: where a package is missing, --help still shows its usage (the script's docstring) and
+    other words get a line that says what to do."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        script = Path(sys.argv[0]).name
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(f"usage of {script}:\n\n{usage}")
+            sys.exit(0)
+        sys.exit(f"{script}: {error}: {INSTALL}")
 
 
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:
