@@ -231,7 +231,7 @@ def main() -> None:
         "cifar cnn setup": setup_table(runs[0] / "model.pth" if runs else CHECKPOINTS / "cifar_cnn_plain.pth"),
         "cifar cnn results": final_table(collect(runs, args.kept)),
     }
-    fill([DOCS.parent / "README.md", DOCS / "models" / "cifar_cnn.md"], written)
+    fill([DOCS / "models" / "cifar_cnn.md"], written)
     for kind in NAMES:
         if any(run.name == f"cifar_cnn_{kind}_seed0" for run in runs):
             draw_curves(kind, args.kept, args.out / f"cifar_cnn_{kind}.png")

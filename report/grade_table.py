@@ -1,4 +1,4 @@
-"""Writes the README's table of what our own repository gets, from a grading of it.
+"""Writes the table of this repository's own points into docs/grading.md, from a grading of it.
 
 python -m grader . --data hw3_data --out results/grade
 python report/grade_table.py results/grade/results.json
@@ -16,7 +16,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     from tables import fill
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+TEXT = Path(__file__).resolve().parents[1] / "docs" / "grading.md"
 
 
 def table(content: dict[str, object]) -> str:
@@ -44,7 +44,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.results.is_file():
         raise cli.UserError(f"{args.results} is not there: python -m grader writes it")
-    fill([README], {"grades": table(json.loads(args.results.read_text(encoding="utf-8")))})
+    fill([TEXT], {"grades": table(json.loads(args.results.read_text(encoding="utf-8")))})
 
 
 if __name__ == "__main__":
