@@ -5,18 +5,19 @@
 The picture is put together from figures that are there already, the numbers come from docs/models and docs/results.
 """
 
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from facts import Facts
     from PIL import Image
     from plotting import FIGURES, plt, save
     from tables import fill, markdown
-
-    from dlcv import cli
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
