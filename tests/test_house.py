@@ -290,8 +290,23 @@ def test_the_readme_names_the_packages_versions() -> None:
 
 def test_links_in_the_texts_lead_somewhere() -> None:
     for text in [REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").rglob("*.md")]:
-        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text.read_text(encoding="utf-8")):
-            assert "://" in link or (text.parent / link).exists(), f"{text.name}: {link}"
+        for link in re.findall(r"\]\(([^)\s]+)\)", text.read_text(encoding="utf-8")):
+            name, _, anchor = link.partition("#")
+            page = text.parent / name if name else text
+            assert "://" in link or page.exists(), f"{text.name}: {link}"
+            if anchor and "://" not in link:
+                titles = re.findall(r"(?m)^#+ (.*)", page.read_text(encoding="utf-8"))
+                anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert anchor in anchors, f"{text.name}: {link}"
+
+
+def test_the_first_texts_are_short_and_wrapped() -> None:
+    """No line over 120 columns but in tables, and the README has at most 150 lines that are not a table's."""
+    for text in (REPO / "README.md", REPO / "docs" / "READING.md", REPO / "docs" / "layout.md"):
+        lines = text.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if len(line) > 120 and not line.startswith("|")], text.name
+    lines = (REPO / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if not line.startswith("|")]) <= 150
 
 
 def test_the_readmes_table_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
