@@ -149,16 +149,17 @@ class Facts:
 
     def long_tail(self) -> dict[str, str]:
         """Training images of the long-tailed CIFAR-10: of the largest class, of the smallest, and of all."""
-        counts = [int(row[1].replace(",", "")) for row in self.rows("cs7643", "cs7643 long tail by class")[1:]]
-        return {
-            name: f"{n:,}"
-            for name, n in zip(("largest", "smallest", "images"), (counts[0], counts[-1], sum(counts)), strict=True)
-        }
+        counts = self._class_counts()
+        return {"largest": f"{max(counts):,}", "smallest": f"{min(counts):,}", "images": f"{sum(counts):,}"}
 
     def weight_ratio(self, beta: float) -> str:
         """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""
-        counts = [int(row[1].replace(",", "")) for row in self.rows("cs7643", "cs7643 long tail by class")[1:]]
+        counts = self._class_counts()
         return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
+
+    def _class_counts(self) -> list[int]:
+        row = self._newest("cs7643_runs.csv", run="cifar_longtail_ce_seed0")
+        return [int(count) for count in row["training_images"].split()]
 
     def theory(self) -> dict[str, Any]:
         """CS7643's theory questions, computed: A as rows of names, (x, W, b, h(x)) at the three points, the kinks."""
