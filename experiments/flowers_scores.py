@@ -23,7 +23,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces
-    from tables import fill, record
+    from tables import fill, markdown, plus_minus, record
 
     from dlcv import repro
     from dlcv.checkpoint import load_model, read_checkpoint
@@ -59,17 +59,13 @@ def nearest(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
 
 
 def table(lines: Sequence[Mapping[str, str]]) -> str:
-    rows = [
-        "| generator | step | FD-EffNetLite0 | draws | generated, photographs | floor: halves of |",
-        "|---" * 6 + "|",
-    ]
+    rows = []
     for line in lines:
-        spread, low = f" ± {line['std']}" if line["std"] else "", f"{line['floor']} ± {line['floor_std']}"
-        rows.append(
-            f"| {line['run']} | {int(line['step']):,} | {line['fd_effnetlite0']}{spread} | {line['draws']} "
-            f"| {int(line['images']):,} | {low} ({int(line['floor_images']):,}) |"
-        )
-    return "\n".join(rows)
+        score = plus_minus(float(line["fd_effnetlite0"]), float(line["std"]) if line["std"] else None, 2)
+        low = f"{plus_minus(float(line['floor']), float(line['floor_std']), 2)} ({int(line['floor_images']):,})"
+        rows.append((line["run"], f"{int(line['step']):,}", score, line["draws"], f"{int(line['images']):,}", low))
+    columns = ("generator", "step", "FD-EffNetLite0", "draws", "generated, photographs", "floor: halves of")
+    return markdown(columns, rows)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -22,7 +23,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces, plt, save, to_hex
-    from tables import fill, record
+    from tables import fill, markdown, mean_std, record
     from torch import nn
 
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
@@ -52,11 +53,7 @@ def encode(model: Autoencoder, images: torch.Tensor) -> np.ndarray:
 
 def size_table(model: Autoencoder) -> str:
     """Every layer's output and parameters, and how both are calculated; checked against the model itself."""
-    rows = [
-        "| layer | output | calculation of the size | calculation of the parameters | parameters |",
-        "|---" * 5 + "|",
-    ]
-    rows.append("| input | 1 x 28 x 28 | | | 0 |")
+    rows: list[Sequence[object]] = [("input", "1 x 28 x 28", "", "", 0)]
     x, counts = torch.zeros(1, 1, 28, 28), []
     for network in (model.encoder, model.decoder):
         for layer in network:
@@ -78,9 +75,10 @@ def size_table(model: Autoencoder) -> str:
                 continue  # ReLU and sigmoid change neither
             counts.append(count)
             shape = " x ".join(str(n) for n in x.shape[1:])
-            rows.append(f"| {name} | {shape} | {size} | {f'{weights} = {count:,}' if weights else ''} | {count:,} |")
-    total = " + ".join(f"{count:,}" for count in counts if count)
-    return "\n".join([*rows, f"| in all | | | {total} | {sum(counts):,} |"])
+            rows.append((name, shape, size, f"{weights} = {count:,}" if weights else "", f"{count:,}"))
+    rows.append(("in all", "", "", " + ".join(f"{count:,}" for count in counts if count), f"{sum(counts):,}"))
+    columns = ("layer", "output", "calculation of the size", "calculation of the parameters", "parameters")
+    return markdown(columns, rows)
 
 
 def size_of(layer: nn.Conv2d | nn.ConvTranspose2d, before: int, after: int) -> str:
@@ -110,10 +108,11 @@ def submitted_table(paths: list[Path], train: torch.Tensor, test: torch.Tensor) 
             }
         )
     lines = record(DOCS / "results" / "autoencoder_submitted.csv", measured)
-    rows = ["| submitted file | step | loss over the whole training set | test loss |", "|---|---|---|---|"]
-    for line in sorted(lines, key=lambda line: int(line["step"])):
-        rows.append(f"| {line['run']} | {int(line['step']):,} | {line['training_mse']} | {line['test_mse']} |")
-    return "\n".join(rows)
+    rows = [
+        (line["run"], f"{int(line['step']):,}", line["training_mse"], line["test_mse"])
+        for line in sorted(lines, key=lambda line: int(line["step"]))
+    ]
+    return markdown(("submitted file", "step", "loss over the whole training set", "test loss"), rows)
 
 
 def run_table(runs: list[Path], test: torch.Tensor) -> str:
@@ -134,11 +133,9 @@ def run_table(runs: list[Path], test: torch.Tensor) -> str:
             }
         )
     lines = record(DOCS / "results" / "autoencoder_runs.csv", measured)
-    rows = ["| seed | first below 0.03 at step | training MSE at the end | test MSE |", "|---|---|---|---|"]
-    rows += [f"| {r['seed']} | {r['first_below'] or 'never'} | {r['training_mse']} | {r['test_mse']} |" for r in lines]
-    errors = np.array([float(r["test_mse"]) for r in lines])
-    spread = f" ± {errors.std(ddof=1):.5f}" if len(errors) > 1 else ""
-    return "\n".join([*rows, f"| mean (n = {len(errors)}) | | | {errors.mean():.5f}{spread} |"])
+    rows = [(r["seed"], r["first_below"] or "never", r["training_mse"], r["test_mse"]) for r in lines]
+    rows.append((f"mean (n = {len(lines)})", "", "", mean_std([float(r["test_mse"]) for r in lines], 5)))
+    return markdown(("seed", "first below 0.03 at step", "training MSE at the end", "test MSE"), rows)
 
 
 def draw_curve(log: Path, path: Path) -> None:

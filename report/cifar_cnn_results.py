@@ -27,7 +27,7 @@ with cli.packages_needed(__doc__):
     import torch.nn.functional as F
     from answers import kept_result, look
     from plotting import FIGURES, plt, save
-    from tables import fill, record
+    from tables import fill, markdown, mean_std, record
     from torch import nn
 
     from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
@@ -52,11 +52,7 @@ def evaluate(runs: list[Path], kept: Path, data: Path | None) -> None:
 
 def layer_table(model: CifarCNN) -> str:
     """The question's table, from the model: filters, feature map, weights with bias, neurons."""
-    rows = [
-        "| layer | filters / window / stride / padding | feature map | weights with bias | neurons |",
-        "|---|---|---|---|---|",
-        "| input | | 32 x 32 x 3 | | – |",
-    ]
+    rows = [("input", "", "32 x 32 x 3", "", "–")]
     x, stage, total, neurons = torch.zeros(1, 3, 32, 32), 1, 0, 0
     for layer in model.net:
         x = layer(x)
@@ -75,8 +71,10 @@ def layer_table(model: CifarCNN) -> str:
         else:
             continue  # ReLU, dropout and flattening have no row of their own
         neurons += x.numel()
-        rows.append(f"| {name} | {shape} | {size} | {count:,} | {x.numel():,} |")
-    return "\n".join([*rows, f"| **in all** | | | **{total:,}** | **{neurons:,}** |"])
+        rows.append((name, shape, size, f"{count:,}", f"{x.numel():,}"))
+    rows.append(("**in all**", "", "", f"**{total:,}**", f"**{neurons:,}**"))
+    columns = ("layer", "filters / window / stride / padding", "feature map", "weights with bias", "neurons")
+    return markdown(columns, rows)
 
 
 def cost_table() -> str:
@@ -103,12 +101,11 @@ def cost_table() -> str:
         ("multiply-adds in all", [sum(part["adds"]) for part in counts]),
         ("neurons (memory) in all", [sum(part["neurons"]) for part in counts]),
     ]
-    rows = ["| one image | Part A | Part B | A / B | change |", "|---|---|---|---|---|"]
+    rows = []
     for name, (first, second) in lines:
         shown = [f"{n / 1e6:.2f} M" if "adds" in name else f"{n:,}" for n in (first, second)]
-        cells = [*shown, f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append((name, *shown, f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"))
+    return markdown(("one image", "Part A", "Part B", "A / B", "change"), rows)
 
 
 def setup_table(checkpoint: Path) -> str:
@@ -130,7 +127,7 @@ def setup_table(checkpoint: Path) -> str:
         "precision": "bfloat16 autocast in training, float32 in evaluation" if r["bf16"] else "float32",
         "hardware": "no GPU: one core of an AMD EPYC, about ten minutes a run",
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in values.items())])
+    return markdown(("", ""), values.items())
 
 
 def scores(result: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -176,22 +173,19 @@ def submitted(kind: str) -> list[str]:
 
 def final_table(lines: list[dict[str, str]]) -> str:
     """The weights that are handed in; mean ± std over the seeds."""
-    rows = ["| | weights with bias | training accuracy, % | test accuracy, % | gap, points |", "|---|---|---|---|---|"]
-    means = []
+    rows, means = [], []
     for kind, name in NAMES.items():
         weights = sum(p.numel() for p in CifarCNN(CifarCNNConfig(separable=kind == "separable")).parameters())
-        rows.append(f"| submitted model: {name} | {weights:,} | {' | '.join(submitted(kind))} |")
+        rows.append((f"submitted model: {name}", f"{weights:,}", *submitted(kind)))
         mine = [line for line in lines if line["run"].startswith(f"cifar_cnn_{kind}_")]
-        cells = []
-        columns = 100 * np.array(
-            [[float(line[f"{split}_accuracy"]) for split in ("training", "test")] for line in mine]
-        )
-        for values in (*columns.T, columns[:, 0] - columns[:, 1]) if mine else ():
-            spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.1f}{spread} (n = {len(values)})")
         if mine:
-            means.append(f"| {name}, all seeds, {TRAIN_IMAGES:,} training images | {weights:,} | {' | '.join(cells)} |")
-    return "\n".join([*rows, *means])
+            train, test = (
+                100 * np.array([float(line[f"{s}_accuracy"]) for line in mine]) for s in ("training", "test")
+            )
+            cells = [mean_std(values, 1, n=True) for values in (train, test, train - test)]
+            means.append((f"{name}, all seeds, {TRAIN_IMAGES:,} training images", f"{weights:,}", *cells))
+    columns = ("", "weights with bias", "training accuracy, %", "test accuracy, %", "gap, points")
+    return markdown(columns, [*rows, *means])
 
 
 def draw_curves(kind: str, kept: Path, path: Path) -> None:

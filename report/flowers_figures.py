@@ -21,7 +21,7 @@ with cli.packages_needed(__doc__):
     import torch
     from PIL import Image
     from plotting import FIGURES, draw_faces, plt, save
-    from tables import fill, record
+    from tables import fill, markdown, record
     from torch import nn
 
     from dlcv import repro
@@ -40,8 +40,7 @@ ALPHAS = np.arange(11) / 10
 
 def layer_table(network: nn.Sequential, x: torch.Tensor) -> str:
     """Every layer's output and trainable parameters for the input x, (1, Z, 1, 1) or (1, 3, size, size)."""
-    rows = ["| layer | output | parameters |", "|---|---|---|"]
-    total = 0
+    rows, total = [], 0
     with torch.no_grad():
         for layer in copy.deepcopy(network).eval():
             x = layer(x)
@@ -53,8 +52,8 @@ def layer_table(network: nn.Sequential, x: torch.Tensor) -> str:
                 name += f" {layer.in_channels} → {layer.out_channels}, stride {layer.stride[0]}, padding "
                 name += f"{layer.padding[0]}{spectral}"
             if count:
-                rows.append(f"| {name} | {' x '.join(str(n) for n in x.shape[1:]) or '1'} | {count:,} |")
-    return "\n".join([*rows, f"| in all | | {total:,} |"])
+                rows.append((name, " x ".join(str(n) for n in x.shape[1:]) or "1", f"{count:,}"))
+    return markdown(("layer", "output", "parameters"), [*rows, ("in all", "", f"{total:,}")])
 
 
 def spherical(a: torch.Tensor, b: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -175,9 +174,7 @@ def main() -> None:
     tables = {
         "flowers generator": layer_table(g.net, torch.zeros(1, width, 1, 1).double()),
         "flowers discriminator": layer_table(d.net, torch.zeros(1, 3, size, size).double()),
-        "flowers recipe": "\n".join(
-            ["| hyper-parameter | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in r.items())]
-        ),
+        "flowers recipe": markdown(("hyper-parameter", "value"), r.items()),
     }
     save_image(args.out / "flowers_samples.png", make_grid(sample_images(g, repro.noise(SEED, 32, width)), 8))  # d
     draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
@@ -190,12 +187,9 @@ def main() -> None:
     for mode in ("training", "evaluation"):
         difference = (images[f"{mode} mode, at once"] - images[f"{mode} mode, one by one"]).abs()
         numbers[f"{mode} mode"] = (float(difference.max()), float(difference.mean()))
-    tables["flowers batch"] = "\n".join(
-        [
-            "| at once against one by one | largest difference | mean difference |",
-            "|---|---|---|",
-            *(f"| {mode} | {largest:.2g} | {mean:.2g} |" for mode, (largest, mean) in numbers.items()),
-        ]
+    tables["flowers batch"] = markdown(
+        ("at once against one by one", "largest difference", "mean difference"),
+        [(mode, *(f"{value:.2g}" for value in values)) for mode, values in numbers.items()],
     )
 
     sheet = repro.noise(args.seed, SHEET, width)  # g
@@ -205,13 +199,10 @@ def main() -> None:
     arc = torch.stack([spherical(first, second, alpha) for alpha in ALPHAS])
     draw_faces([sample_images(g, convex), sample_images(g, arc)], args.out / "flowers_mixed.png",
                row_titles=["convex", "spherical"], titles=[f"{alpha:.1f}" for alpha in ALPHAS])  # fmt: skip
-    tables["flowers norms"] = "\n".join(
-        [
-            f"| α | {' | '.join(f'{alpha:.1f}' for alpha in ALPHAS)} |",
-            "|---" * 12 + "|",
-            f"| convex | {' | '.join(f'{x:.1f}' for x in convex.norm(dim=1).tolist())} |",
-            f"| spherical | {' | '.join(f'{x:.1f}' for x in arc.norm(dim=1).tolist())} |",
-        ]
+    norms = (("convex", convex), ("spherical", arc))
+    tables["flowers norms"] = markdown(
+        ("α", *(f"{alpha:.1f}" for alpha in ALPHAS)),
+        [(name, *(f"{x:.1f}" for x in line.norm(dim=1).tolist())) for name, line in norms],
     )
     with atomic_path(args.out / "flowers_latents.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, batch=z.numpy(), sheet=sheet.numpy(), favourites=np.array(args.favourites),

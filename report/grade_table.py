@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
-    from tables import fill
+    from tables import fill, markdown
 
 TEXT = Path(__file__).resolve().parents[1] / "docs" / "grading.md"
 
@@ -22,20 +22,18 @@ TEXT = Path(__file__).resolve().parents[1] / "docs" / "grading.md"
 def table(content: dict[str, object]) -> str:
     """Markdown of results.json's problems; broken rules have no row, but are counted."""
     tests: list[dict[str, object]] = content["tests"]  # type: ignore[assignment]
-    lines = ["| problem | | points | measured, or why not |", "|---|---|---|---|"]
+    rows: list[tuple[object, ...]] = []
     for test in (test for test in tests if test["number"] != "rules"):
         points = (
             f"{test['score']:g} of {test['max_score']:g}" if "max_score" in test else test.get("status", "left out")
         )
         name, told = (str(test[key]).replace("|", "\\|") for key in ("name", "output"))
-        told = told.removeprefix("left out: ")
-        lines.append(f"| {test['number']} | {name} | {points} | {told} |")
+        rows.append((test["number"], name, points, told.removeprefix("left out: ")))
     broken = sum(test["number"] == "rules" for test in tests)
     most = sum(float(str(test.get("max_score", 0))) for test in tests)
-    lines.append(
-        f"| all | static rules broken: {broken} | {content['score']:g} of {most:g} | {content['execution_time']} s |"
-    )
-    return "\n".join(lines)
+    points = f"{content['score']:g} of {most:g}"
+    rows.append(("all", f"static rules broken: {broken}", points, f"{content['execution_time']} s"))
+    return markdown(("problem", "", "points", "measured, or why not"), rows)
 
 
 def main() -> None:

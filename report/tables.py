@@ -11,16 +11,21 @@ import numpy as np
 from dlcv.files import write_text
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
-def mean_std(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation (n - 1 in its denominator), or a single value without."""
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+def plus_minus(mean: float, std: float | None, digits: int, sign: str = "") -> str:
+    """A mean and the standard deviation beside it, where there is one; `sign`: "+" shows that of a gain."""
+    return f"{mean:{sign}.{digits}f}" + (f" ± {std:.{digits}f}" if std is not None else "")
+
+
+def mean_std(values: Sequence[float] | np.ndarray, digits: int, sign: str = "", n: bool = False) -> str:
+    """Mean ± standard deviation (n - 1 in its denominator), or a single value without; with `n`, their number."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return plus_minus(float(np.mean(values)), std, digits, sign) + (f" (n = {len(values)})" if n else "")
 
 
 def fill(texts: Iterable[Path], tables: Mapping[str, str]) -> None:

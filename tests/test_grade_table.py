@@ -26,7 +26,7 @@ def test_the_table_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.Monke
     script.main()
     lines = (tmp_path / "grading.md").read_text().splitlines()
     assert lines[2:8] == [
-        "| problem | | points | measured, or why not |",
+        "| problem |  | points | measured, or why not |",
         "|---|---|---|---|",
         "| 2020 1-4 | VAE | 2.5 of 5 | 32 samples |",
         "| 2020 3-2 | three \\| pairs | 5 of 10 | 90 % |",
