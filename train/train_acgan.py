@@ -39,11 +39,11 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_positive(self, "latent_dim", "width", "width_d")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
-        recipe.require_between(self, 0, 1, "decay", "ema")
-        recipe.require_between(self, 0, math.inf, "seed", "class_weight")
+        recipe.require_between(self, 0, 1, "decay")
+        recipe.require_between(self, 0, math.inf, "class_weight")
 
 
 QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a short memory
@@ -59,7 +59,7 @@ def main() -> None:
     from dlcv import repro
     from dlcv.averaging import ema
     from dlcv.data import augment, splits
-    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.digits import read_split
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
@@ -70,8 +70,7 @@ def main() -> None:
     device = repro.choose_device()
 
     # Data: whole in memory; no test digit is read.
-    names, images = read_folder(split_folder(args.data, "mnistm", "train"))
-    labels = read_labels(args.data, "mnistm", "train", names)
+    _, images, labels = read_split(args.data, "mnistm", "train")
     training, held_out = splits.hold_out(len(images), HELD_OUT)
 
     # Models.

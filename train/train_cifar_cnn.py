@@ -32,10 +32,8 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "epochs", "batch_size", "lr")
         recipe.require_between(self, 0, 0.999, "momentum", "dropout")
         recipe.require_between(self, 0, 31, "shift")
-        recipe.require_between(self, 0, math.inf, "seed", "weight_decay")
 
 
 QUICK = {"epochs": 2}
