@@ -10,8 +10,6 @@ drawing; the weights start as the assignment has them, alike. Accuracy and loss 
 """
 
 import argparse
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -25,7 +23,7 @@ with cli.packages_needed(__doc__):
     from dlcv.cs7643.part1.modules import ConvNet
     from dlcv.cs7643.part1.optimizer import SGD
     from dlcv.data.arrays import read_arrays
-    from dlcv.files import write_text
+    from dlcv.files import write_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "cs7643_overfit.csv"
 IMAGES, EPOCHS, BATCH, SEEDS = 50, 10, 10, 8
@@ -65,11 +63,7 @@ def main() -> None:
     x -= x.mean(0)
     runs = [train(x, y, seed) for seed in range(SEEDS)]
 
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(runs[0][0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(line for lines in runs for line in lines)
-    write_text(args.results, text.getvalue())
+    write_rows(args.results, [line for lines in runs for line in lines])
     last = [lines[-1]["accuracy"] for lines in runs]
     print(f"{args.results}: accuracy {np.mean(last):.2f} (n = {len(runs)})")
 

@@ -9,9 +9,6 @@ of a digit is read. Means and standard deviations are over five random halves.
 """
 
 import argparse
-import csv
-import hashlib
-import io
 import sys
 from pathlib import Path
 
@@ -26,9 +23,9 @@ with cli.packages_needed(__doc__):
     from sklearn.preprocessing import StandardScaler
 
     from dlcv import repro
-    from dlcv.checkpoint import CHECKPOINTS, load_model
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model
     from dlcv.data.digits import PAIRS, read_folder, split_folder
-    from dlcv.files import write_text
+    from dlcv.files import write_rows
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet
 
@@ -67,10 +64,8 @@ def main() -> None:
         if len(every) < args.images:
             raise cli.UserError(f"{domain} has {len(every)} test images: give --images {len(every)} or fewer")
         images[domain] = every[np.random.RandomState(0).permutation(len(every))[: args.images]]
-    text = io.StringIO(newline="")
     columns = ("method", "source", "target", "sha256", "images", "splits", "error", "a_distance", "a_distance_std")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for method in METHODS:
         for source, target in PAIRS:
             path = args.checkpoints / f"{method}_{source}_{target}.pth"
@@ -82,12 +77,11 @@ def main() -> None:
                 found.append(torch.cat(parts).double().numpy())
             errors = np.array(domain_errors(*found))
             distances = 2 * (1 - 2 * errors)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
             values = (f"{x:.4f}" for x in (errors.mean(), distances.mean(), distances.std(ddof=1)))
-            row = (method, source, target, digest, args.images, SPLITS, *values)
-            writer.writerow(dict(zip(columns, row, strict=True)))
+            row = (method, source, target, digest_of(path), args.images, SPLITS, *values)
+            rows.append(dict(zip(columns, row, strict=True)))
             print(f"{method} {source}→{target}: A-distance {distances.mean():.2f}", flush=True)
-    write_text(args.out, text.getvalue())
+    write_rows(args.out, rows)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7b
 """
 
 import argparse
-import csv
-import io
 import json
 import statistics
 import sys
@@ -23,12 +21,15 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # tables
 
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
+    from tables import markdown, plus_minus
+
     from dlcv.data.faces import hold_out, read_faces
-    from dlcv.files import write_text
+    from dlcv.files import read_rows, write_rows, write_text
     from dlcv.inversion import METHODS, METRICS
     from dlcv.sampling import save_folder
     from dlcv.study import Run, work
@@ -101,21 +102,15 @@ def read_summary(run: Run) -> dict[str, Any]:
 
 def write_results(path: Path, measured: Mapping[str, Run]) -> str:
     """The csv of all images; returns the assignment's table, mean ± standard deviation over the images."""
-    text, table = io.StringIO(), ["| run | images | L2 distance | LPIPS | cosine distance | seconds an image |"]
-    table.append("|---|---|---|---|---|---|")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "image_name", *METRICS, "seconds"])
+    every, table = [], []
     for name, done in measured.items():
-        with (done.out / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        writer.writerows(
-            [name, row["image_name"], *(row[metric] for metric in METRICS), row["seconds"]] for row in rows
-        )
+        rows = read_rows(done.out / "metrics.csv")
+        every += [{"run": name} | {key: row[key] for key in ("image_name", *METRICS, "seconds")} for row in rows]
         summary = read_summary(done)
-        cells = [f"{summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}" for metric in METRICS]
-        table.append(f"| {name} | {len(rows)} | {' | '.join(cells)} | {float(rows[0]['seconds']):.1f} |")
-    write_text(path, text.getvalue())
-    return "\n".join(table)
+        cells = [plus_minus(summary[metric]["mean"], summary[metric]["std"], 4) for metric in METRICS]
+        table.append((name, len(rows), *cells, f"{float(rows[0]['seconds']):.1f}"))
+    write_rows(path, every)
+    return markdown(("run", "images", "L2 distance", "LPIPS", "cosine distance", "seconds an image"), table)
 
 
 def main() -> int:

@@ -8,7 +8,6 @@ below --runs any more; the figures show --checkpoint, the curve the first run th
 """
 
 import argparse
-import hashlib
 import json
 import re
 import sys
@@ -22,11 +21,11 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, plt, save, to_hex
+    from plotting import FIGURES, draw_faces, plt, save, tidy, to_hex
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
-    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model, read_checkpoint
     from dlcv.data.arrays import read_arrays
     from dlcv.files import write_text
     from dlcv.images import make_grid, to_float, to_uint8
@@ -100,7 +99,7 @@ def submitted_table(paths: list[Path], train: torch.Tensor, test: torch.Tensor) 
         measured.append(
             {
                 "run": path.name,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+                "sha256": digest_of(path),
                 "step": provenance["step"],
                 "commit": provenance["commit"],
                 "training_mse": f"{mean_squared_error(model, train):.5f}",
@@ -146,8 +145,7 @@ def draw_curve(log: Path, path: Path) -> None:
         axes.plot([line["step"] for line in some], [line[key] for line in some], label=label)
     axes.axhline(0.03, color="grey", linestyle=":", label="0.03")
     axes.set(xlabel="step", ylabel="mean squared error", yscale="log")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     save(figure, path)
 
 

@@ -10,8 +10,6 @@ as they are and with dropout off, so that both curves mean the same.
 """
 
 import argparse
-import csv
-import hashlib
 import platform
 import re
 import sys
@@ -26,12 +24,13 @@ with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from answers import kept_result, look
-    from plotting import FIGURES, plt, save
+    from plotting import FIGURES, plt, save, tidy
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
-    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, read_checkpoint
     from dlcv.evaluate import LEDGER
+    from dlcv.files import read_rows
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -159,13 +158,12 @@ def collect(runs: list[Path], kept: Path) -> list[dict[str, str]]:
 
 def submitted(kind: str) -> list[str]:
     """Accuracy in percent of checkpoints/cifar_cnn_<kind>.pth on all training and all test images, by the ledger."""
-    digest = hashlib.sha256((CHECKPOINTS / f"cifar_cnn_{kind}.pth").read_bytes()).hexdigest()[:12]
-    with LEDGER.open(newline="", encoding="utf-8") as file:
-        reads = {
-            read["split"]: 100 * float(read["accuracy"])
-            for read in csv.DictReader(file)
-            if (read["sha256"], read["domain"]) == (digest, "cifar10") and read["images"] in ("50000", "10000")
-        }
+    digest = digest_of(CHECKPOINTS / f"cifar_cnn_{kind}.pth")
+    reads = {
+        read["split"]: 100 * float(read["accuracy"])
+        for read in read_rows(LEDGER)
+        if (read["sha256"], read["domain"]) == (digest, "cifar10") and read["images"] in ("50000", "10000")
+    }
     values = [reads.get("train"), reads.get("test")]
     gap = values[0] - values[1] if None not in values else None  # type: ignore[operator]
     return [f"{value:.2f}" if value is not None else "–" for value in (*values, gap)]
@@ -197,9 +195,7 @@ def draw_curves(kind: str, kept: Path, path: Path) -> None:
         right.plot(epochs, 100 * accuracies, color=colour, label=split)
     left.set(xlabel="epoch", ylabel="cross entropy, nats")
     right.set(xlabel="epoch", ylabel="accuracy, %")
-    for axes in (left, right):
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right)
     figure.suptitle(f"{NAMES[kind]}, seed 0")
     save(figure, path)
 

@@ -8,8 +8,6 @@ what docs/results/cs7643_runs.csv has. Curves and the table of choices are writt
 """
 
 import argparse
-import csv
-import hashlib
 import json
 import re
 import sys
@@ -23,10 +21,12 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
-    from plotting import FIGURES, plt, save
+    from plotting import FIGURES, plt, save, tidy
     from tables import fill, markdown, mean_std, plus_minus, record
 
+    from dlcv.checkpoint import digest_of
     from dlcv.evaluate import LEDGER
+    from dlcv.files import read_rows
     from dlcv.trainer import read_log
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -78,11 +78,6 @@ def collect(runs: list[Path], kept: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_ledger() -> list[dict[str, str]]:
-    with LEDGER.open(newline="", encoding="utf-8") as file:
-        return [read for read in csv.DictReader(file) if read["split"] == "test"]
-
-
 def cell(values: list[float], sign: str = "") -> str:
     """Percent: mean ± std (n = …)."""
     return mean_std(100 * np.array(values), 1, sign, n=True)
@@ -90,9 +85,10 @@ def cell(values: list[float], sign: str = "") -> str:
 
 def network_table(found: list[dict[str, Any]]) -> str:
     rows = []
-    reads = {read["sha256"]: read["accuracy"] for read in read_ledger() if read["domain"] == "cifar10"}
+    ledger = (read for read in read_rows(LEDGER) if (read["domain"], read["split"]) == ("cifar10", "test"))
+    reads = {read["sha256"]: read["accuracy"] for read in ledger}
     for name, title in NETWORKS.items():
-        digest = hashlib.sha256((CHECKPOINTS / FILES[name]).read_bytes()).hexdigest()[:12]
+        digest = digest_of(CHECKPOINTS / FILES[name])
         mine = [line for line in found if line["run"] == f"cifar_{name}_seed0"]
         if mine and digest in reads:
             counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
@@ -207,8 +203,7 @@ def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
         axes.bar(np.arange(10) + (number - (len(present) - 1) / 2) * width, means, width, label=LOSSES[loss])
     axes.set_xticks(range(10), [f"{name}\n{count}" for name, count in zip(CLASSES, counts, strict=True)])
     axes.set(ylabel="test accuracy, %", xlabel="class and its number of training images")
-    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
     save(figure, path)
 
 

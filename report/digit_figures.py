@@ -18,7 +18,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
-    from plotting import FIGURES, AnnotationBbox, OffsetImage, plt, save
+    from plotting import FIGURES, AnnotationBbox, OffsetImage, plt, save, tidy
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
@@ -97,9 +97,7 @@ def draw_dann_curves(source: str, target: str, study: Path) -> None:
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     right.set(xlabel="step", ylabel="accuracy on training batches", ylim=(0.4, 1.02))
     right.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-    for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     figure.suptitle(f"{NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
     save(figure, FIGURES / f"dann_curves_{source}_{target}.png")
 
@@ -133,9 +131,7 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
         label="share of training batches' images that taught (teacher in training, aligned)",
     )  # fmt: skip
     right.set(xlabel="step", ylabel="share", ylim=(None, 1.01))
-    for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     figure.suptitle(f"Improved {NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
     save(figure, FIGURES / f"uda_curves_{source}_{target}.png")
 

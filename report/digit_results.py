@@ -9,8 +9,6 @@ oracle is the best of a run's snapshots by test accuracy: what choosing by the a
 """
 
 import argparse
-import csv
-import hashlib
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -27,9 +25,9 @@ with cli.packages_needed(__doc__):
     from scipy.stats import spearmanr
     from tables import fill, markdown, mean_std, plus_minus
 
-    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, read_checkpoint
     from dlcv.data.digits import PAIRS
-    from dlcv.files import atomic_path
+    from dlcv.files import read_rows, write_rows
     from dlcv.trainer import read_log
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -50,17 +48,12 @@ SUBMITTED = {"dann": "DANN, submitted model", "uda": "improved, submitted model"
 TEXTS = [DOCS / "models" / "dann.md", DOCS / "models" / "uda.md", DOCS.parent / "README.md"]
 
 
-def digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
 def read_ledger() -> dict[tuple[str, str, str], dict[str, str]]:
     """(sha256, domain, statistics) → line, test sets only."""
     ledger = DOCS / "test_reads.csv"
     if not ledger.exists():
         return {}
-    with ledger.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    rows = (row for row in read_rows(ledger) if row["split"] == "test")
     return {(row["sha256"], row["domain"], row["statistics"]): row for row in rows}
 
 
@@ -137,11 +130,8 @@ def collect(studies: list[Path]) -> None:
             )
     if not lines:
         raise cli.UserError("there is no model.pth yet: run experiments/study_digits.py dann first")
-    for target, found in ((RESULTS, lines), (SNAPSHOTS, early)):
-        with atomic_path(target) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(found[0]) if found else [], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(found)
+    write_rows(RESULTS, lines)
+    write_rows(SNAPSHOTS, early)
 
 
 SEEN = ("agreement", "balance", "confidence")  # at every snapshot, without labels
@@ -152,8 +142,7 @@ def read_results() -> list[dict[str, str]]:
     """The evaluated runs of docs/results/digit_runs.csv."""
     if not RESULTS.exists():
         raise cli.UserError(f"{RESULTS} is not there: run this with --collect first")
-    with RESULTS.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["test_accuracy"]]
+    return [row for row in read_rows(RESULTS) if row["test_accuracy"]]
 
 
 def read_runs() -> list[dict[str, str]]:
@@ -238,10 +227,7 @@ NAMES = {  # else a study is called as its folder
 
 
 def read_snapshots() -> list[dict[str, str]]:
-    if not SNAPSHOTS.exists():
-        return []
-    with SNAPSHOTS.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(SNAPSHOTS) if SNAPSHOTS.exists() else []
 
 
 def variants(source: str, target: str) -> list[dict[str, str]]:
@@ -296,8 +282,7 @@ def rule_table() -> str:
 
 def distance_table() -> str:
     """Proxy A-distances of the published models' features: experiments/domain_distance.py."""
-    with DISTANCES.open(newline="", encoding="utf-8") as file:
-        rows = {(row["method"], row["source"], row["target"]): row for row in csv.DictReader(file)}
+    rows = {(row["method"], row["source"], row["target"]): row for row in read_rows(DISTANCES)}
     lines = []
     for method, name in (("dann", "DANN"), ("uda", "improved")):
         found = [rows.get((method, *pair)) for pair in PAIRS]

@@ -1,6 +1,5 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
-import csv
 import re
 from dataclasses import asdict
 from fractions import Fraction
@@ -12,6 +11,7 @@ from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
 from dlcv.data.flowers import CHOSEN
+from dlcv.files import read_rows
 from dlcv.models.dann import DomainClassifier
 from dlcv.models.table import load_any
 from grader.submit import reached
@@ -187,8 +187,7 @@ class Facts:
 
     def _newest(self, name: str, **wanted: str) -> dict[str, str]:
         """The last line of docs/results/<name> in which these columns hold these values."""
-        with (ROOT / "docs" / "results" / name).open(newline="", encoding="utf-8") as file:
-            found = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+        found = [row for row in read_rows(ROOT / "docs" / "results" / name) if wanted.items() <= row.items()]
         if not found:
             told = ", ".join(f"{column} '{value}'" for column, value in wanted.items())
             raise cli.UserError(f"docs/results/{name} has no line with {told}")

@@ -20,7 +20,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import FIGURES, draw_faces, plt, save
+    from plotting import FIGURES, draw_faces, plt, save, tidy
     from tables import fill, markdown, record
     from torch import nn
 
@@ -119,9 +119,7 @@ def draw_curves(log: Path, path: Path) -> None:
         axes.plot([line["step"] for line in lines], [line[key] for line in lines], label=label)
     left.set(xlabel="step", ylabel="binary cross entropy")
     right.set(xlabel="step", ylabel="probability", ylim=(0, 1))
-    for axes in (left, right):
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right)
     save(figure, path)
 
 

@@ -6,7 +6,6 @@ The faces and their reconstructions are pictures of people and stay out of the r
 """
 
 import argparse
-import csv
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -21,6 +20,7 @@ with cli.packages_needed(__doc__):
     from scipy.stats import rankdata, spearmanr
 
     from dlcv.data.folders import list_images
+    from dlcv.files import read_rows
     from dlcv.images import read_rgb
     from dlcv.inversion import METRICS
     from dlcv.trainer import read_log
@@ -34,11 +34,8 @@ def read_results(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     Raises UserError where it is missing or some image of some run is not in it.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = {
-                (row["run"], row["image_name"]): [float(row[metric]) for metric in METRICS]
-                for row in csv.DictReader(file)
-            }
+        lines = {(row["run"], row["image_name"]): row for row in read_rows(path)}
+        rows = {key: [float(row[metric]) for metric in METRICS] for key, row in lines.items()}
         runs, images = (list(dict.fromkeys(key[i] for key in rows)) for i in (0, 1))
         return runs, images, np.array([[rows[run, image] for image in images] for run in runs])
     except (OSError, KeyError, ValueError) as error:

@@ -8,6 +8,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ["MPLBACKEND"] = "Agg"
 import matplotlib.pyplot as plt
@@ -49,6 +50,13 @@ def save(figure: plt.Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
     print(path)
+
+
+def tidy(*plots: plt.Axes, **legend: Any) -> None:
+    """A legend without a frame (`legend`: more of its options) and no lines above and right, for each plot."""
+    for axes in plots:
+        axes.legend(frameon=False, **legend)
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw_text(columns: Sequence[str], path: Path) -> None:
@@ -110,6 +118,5 @@ def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = 
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     save(figure, path)

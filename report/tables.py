@@ -1,14 +1,12 @@
 """Tables that programs write into the texts, between <!-- name … --> and <!-- end -->, and csv files behind them."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from dlcv.files import write_text
+from dlcv.files import read_rows, write_rows, write_text
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -43,17 +41,10 @@ def record(path: Path, lines: Sequence[Mapping[str, object]]) -> list[dict[str, 
     Lines of runs that are not on this machine any more stay.
     Raises ValueError where the file has columns that `lines` have not.
     """
-    earlier: list[dict[str, str]] = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            earlier = list(csv.DictReader(file))
+    earlier = read_rows(path) if path.exists() else []
     new = [{key: str(value) for key, value in line.items()} for line in lines]
     found = {line["run"]: line for line in [*earlier, *new]}
-    if not found:
-        return []
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list((new or earlier)[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found[run] for run in sorted(found))
-    write_text(path, text.getvalue())
-    return [found[run] for run in sorted(found)]
+    rows = [found[run] for run in sorted(found)]
+    if rows:
+        write_rows(path, rows, (new or earlier)[0])
+    return rows
