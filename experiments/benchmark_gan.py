@@ -5,7 +5,6 @@
 Every line trains the same two networks, for each of two choices of them: train_gan.py's and the tutorial's own.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -96,7 +95,7 @@ def our_step(g: Generator, d: nn.Module, memory: torch.memory_format, bf16: bool
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])

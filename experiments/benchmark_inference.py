@@ -6,7 +6,6 @@ Prints, both ways in turn, the seconds for loading and decoding and for the whol
 the predictions agree. The usual way stands in usual_predict.py. Run it on a quiet machine.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -42,7 +41,7 @@ def timed(command: list[str]) -> tuple[float, float, str]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--target", default="mnistm")
     parser.add_argument("--rounds", type=int, default=3)

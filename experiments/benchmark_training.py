@@ -5,7 +5,6 @@
 Every line trains the same network with the same losses on USPS and MNIST-M; what differs is named.
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -97,7 +96,7 @@ def step_function(channels_last: bool, bf16: bool, compiled: bool) -> Callable[[
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=40)
     args = parser.parse_args()

@@ -6,7 +6,6 @@ The files are in the folder model/ of github.com/vladmandic/face-api (MIT); the 
 levels a tensor. Here they keep their levels, so that the file is as small as theirs and as exact.
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -71,7 +70,7 @@ def convert(stored: Stored) -> FaceDescriptor:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=CHECKPOINTS / "face_descriptor.pth")
     args = parser.parse_args()

@@ -9,7 +9,6 @@ assignment does not say how batches are drawn: with every image once an epoch al
 drawing; the weights start as the assignment has them, alike. Accuracy and loss are those of all fifty after an epoch.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def train(x: np.ndarray, y: np.ndarray, seed: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()

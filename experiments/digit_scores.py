@@ -12,7 +12,6 @@ over that between two real ones. The csv is the ledger: these are looks at test 
 "table: " go into the texts' tables (report/score_tables.py).
 """
 
-import argparse
 import hashlib
 import sys
 from pathlib import Path
@@ -109,7 +108,7 @@ def record(scores: Path, real: Digits, images: torch.Tensor, digits: np.ndarray,
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", metavar="DIR", help="generated digits, as hw2_p2.sh writes them"
     )

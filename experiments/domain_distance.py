@@ -8,7 +8,6 @@ cannot be told apart, 2 where they always can (Ben-David et al. 2007; Ganin et a
 of a digit is read. Means and standard deviations are over five random halves.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def domain_errors(source: np.ndarray, target: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of dann_*.pth and uda_*.pth")
     parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
     parser.add_argument("--images", type=int, default=2_000, help="test images of each domain, drawn with a fixed seed")

@@ -9,7 +9,6 @@ nearest photographs of eight samples of the first one, by the cosine of the same
 report/figures/flowers_nearest.png.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,7 +68,7 @@ def table(lines: Sequence[Mapping[str, str]]) -> str:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("named", nargs="+", metavar="NAME=FILE", help="a generator and its name in the table")
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
     parser.add_argument("--draws", type=int, default=3, help="draws of latents (3)")

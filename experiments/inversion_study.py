@@ -12,7 +12,6 @@
 Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7be5be79.pth
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -32,7 +31,7 @@ with cli.packages_needed(__doc__):
     from dlcv.files import read_rows, write_rows, write_text
     from dlcv.inversion import METHODS, METRICS
     from dlcv.sampling import save_folder
-    from dlcv.study import Run, work
+    from dlcv.study import Run, arguments, work
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "inference" / "invert_faces.py"
@@ -114,15 +113,12 @@ def write_results(path: Path, measured: Mapping[str, Run]) -> str:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", type=Path, required=True, help="folder of the aligned portraits")
     parser.add_argument("--data", type=Path, help="folder of the face data; if not given, the usual places: see README")
     parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="csv to write")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
-    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
-    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    args, more = parser.parse_args(sys.argv[1:split]), tuple(sys.argv[split + 1 :])
+    args, more = arguments(parser)
     faces, kept = args.runs / "choice_faces", args.runs / "choice.json"
     first = choices(faces, args.runs, more)
     if not kept.exists():

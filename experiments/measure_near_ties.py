@@ -3,7 +3,6 @@
 python experiments/measure_near_ties.py FOLDER CHECKPOINT [CHECKPOINT …]     # no labels are read
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def logits(
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("checkpoints", type=Path, nargs="+")
     args = parser.parse_args()

@@ -90,7 +90,7 @@ def measure(measures: Mapping[str, Distance], images: torch.Tensor, targets: tor
 
 
 def parse() -> tuple[argparse.Namespace, Inversion]:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of aligned faces, *.png or *.jpg")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--generator", type=Path, default=CHECKPOINTS / "stylegan2.pth", help="of this project, or .pt")

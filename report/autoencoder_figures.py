@@ -7,7 +7,6 @@ docs/models/autoencoder.md. The test error of every run's last weights stands in
 below --runs any more; the figures show --checkpoint, the curve the first run that is there.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -21,7 +20,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, plt, save, tidy, to_hex
+    from plotting import FIGURES, draw_faces, plot_log, plt, save, tidy, to_hex
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
@@ -140,9 +139,8 @@ def run_table(runs: list[Path], test: torch.Tensor) -> str:
 def draw_curve(log: Path, path: Path) -> None:
     lines = read_log(log)
     figure, axes = plt.subplots(figsize=(6, 3.8))
-    for key, label in (("loss", "batches, while learning"), ("training_mse", "whole training set, fixed weights")):
-        some = [line for line in lines if key in line]
-        axes.plot([line["step"] for line in some], [line[key] for line in some], label=label)
+    plot_log(axes, lines, "loss", label="batches, while learning")
+    plot_log(axes, lines, "training_mse", label="whole training set, fixed weights")
     axes.axhline(0.03, color="grey", linestyle=":", label="0.03")
     axes.set(xlabel="step", ylabel="mean squared error", yscale="log")
     tidy(axes)
@@ -210,7 +208,7 @@ def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "autoencoder.pth")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds autoencoder_seed*")
     parser.add_argument("--out", type=Path, default=FIGURES)

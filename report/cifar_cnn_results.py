@@ -9,7 +9,6 @@ The curves are seed 0's, every epoch; "training" is the first 10,000 training im
 as they are and with dropout off, so that both curves mean the same.
 """
 
-import argparse
 import platform
 import re
 import sys
@@ -201,7 +200,7 @@ def draw_curves(kind: str, kept: Path, path: Path) -> None:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds cifar_cnn_*_seed*")
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cifar_cnn"), help="what was read, for drawing")

@@ -7,7 +7,6 @@ Runs: those of experiments/study_photos.py cs7643, choices and longtail; of thos
 what docs/results/cs7643_runs.csv has. Curves and the table of choices are written where their runs are there.
 """
 
-import argparse
 import json
 import re
 import sys
@@ -208,7 +207,7 @@ def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cs7643"), help="what was read")

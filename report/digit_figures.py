@@ -7,7 +7,6 @@
 Seed 0 of each pair, fixed beforehand.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
-    from plotting import FIGURES, AnnotationBbox, OffsetImage, plt, save, tidy
+    from plotting import FIGURES, AnnotationBbox, OffsetImage, plot_log, plt, save, tidy
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
@@ -80,9 +79,7 @@ def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
 def draw_dann_curves(source: str, target: str, study: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for mode, style in (("source", "--"), ("dann", "-")):
-        log = study / f"{source}_{target}_{mode}_seed0" / "log.jsonl"
-        lines = [line for line in read_log(log) if "loss_label" in line]
-        steps = [line["step"] for line in lines]
+        lines = read_log(study / f"{source}_{target}_{mode}_seed0" / "log.jsonl")
         name = "DANN" if mode == "dann" else "strength 0"
         for axes, key, colour, what in (
             (left, "loss_label", "tab:blue", "label loss"),
@@ -90,7 +87,7 @@ def draw_dann_curves(source: str, target: str, study: Path) -> None:
             (right, "accuracy_label", "tab:blue", "label classifier, source"),
             (right, "accuracy_domain", "tab:red", "domain classifier"),
         ):
-            axes.plot(steps, [line[key] for line in lines], style, color=colour, label=f"{what}, {name}", linewidth=1.2)
+            plot_log(axes, lines, key, linestyle=style, color=colour, label=f"{what}, {name}", linewidth=1.2)
     left.axhline(np.log(2), color="grey", linewidth=0.8, linestyle=":")
     left.annotate("ln 2: the loss of a coin", (0.6, np.log(2)), (0, 30), ("axes fraction", "data"),
                   textcoords="offset points", ha="right", fontsize=8, color="grey")  # fmt: skip
@@ -105,11 +102,10 @@ def draw_dann_curves(source: str, target: str, study: Path) -> None:
 def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
     """Losses; the share of target images that the teacher is sure of, and how many of those are right."""
     run = study / f"{source}_{target}_uda_seed0"
-    lines = [line for line in read_log(run / "log.jsonl") if "loss_label" in line]
-    steps = [line["step"] for line in lines]
+    lines = read_log(run / "log.jsonl")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
-    left.plot(steps, [line["loss_label"] for line in lines], label="source, with labels", linewidth=1.2)
-    left.plot(steps, [line["loss_target"] for line in lines], label="target (unsure images count as 0)", linewidth=1.2)
+    plot_log(left, lines, "loss_label", label="source, with labels", linewidth=1.2)
+    plot_log(left, lines, "loss_target", label="target (unsure images count as 0)", linewidth=1.2)
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     threshold = read_checkpoint(run / "model.pth")["provenance"]["recipe"]["threshold"]
     when, share, precision, accuracy = [], [], [], []
@@ -126,10 +122,8 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
         (accuracy, "right among all target-train images (likewise)"),
     ):
         right.plot(when, values, "o-", markersize=3, linewidth=1.2, label=label)
-    right.plot(
-        steps, [line["sure"] for line in lines], color="grey", linewidth=0.8,
-        label="share of training batches' images that taught (teacher in training, aligned)",
-    )  # fmt: skip
+    label = "share of training batches' images that taught (teacher in training, aligned)"
+    plot_log(right, lines, "sure", color="grey", linewidth=0.8, label=label)
     right.set(xlabel="step", ylabel="share", ylim=(None, 1.01))
     tidy(left, right, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     figure.suptitle(f"Improved {NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
@@ -186,7 +180,7 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("method", choices=("dann", "uda"))
     parser.add_argument("--evaluate", action="store_true", help="read the test sets first (adds to the ledger)")
     parser.add_argument("--study", type=Path, help="folder of the runs (default runs/study_METHOD)")

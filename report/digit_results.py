@@ -8,8 +8,6 @@ A test accuracy is taken from the ledger, by the checkpoint's SHA-256; a run tha
 oracle is the best of a run's snapshots by test accuracy: what choosing by the answers would have gained, no result.
 """
 
-import argparse
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
+    import answers
     import numpy as np
     from plotting import FIGURES, plt, save
     from scipy.stats import spearmanr
@@ -79,10 +78,7 @@ def evaluate(studies: list[Path], data: Path | None) -> None:
             if (digest_of(file), recipe["target"], statistics) not in known:
                 waiting.setdefault((recipe["target"], statistics, purpose), []).append(file)
     for (domain, statistics, purpose), files in waiting.items():
-        command = [sys.executable, "-m", "dlcv.evaluate", *map(str, files), "--domain", domain]
-        command += ["--statistics", statistics, "--purpose", purpose]
-        if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
-            raise cli.UserError("dlcv.evaluate failed, see above")
+        answers.evaluate(files, data, "--domain", domain, "--statistics", statistics, "--purpose", purpose)
 
 
 def collect(studies: list[Path]) -> None:
@@ -359,7 +355,7 @@ def tables() -> dict[str, str]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="look at the test sets (adds to the ledger)")
     parser.add_argument("--collect", action="store_true", help="read the runs and the ledger anew")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds study_* and ablation_*")

@@ -7,7 +7,6 @@ Writes report/figures/flowers_*.png, the latents to report/figures/flowers_laten
 docs/results/flowers_study.csv and the tables in docs/models/flowers.md.
 """
 
-import argparse
 import copy
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import FIGURES, draw_faces, plt, save, tidy
+    from plotting import FIGURES, draw_faces, plot_log, plt, save, tidy
     from tables import fill, markdown, record
     from torch import nn
 
@@ -108,15 +107,12 @@ def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int 
 
 def draw_curves(log: Path, path: Path) -> None:
     """Both losses, and the discriminator's mean probability for photographs and for generated images."""
-    lines = [line for line in read_log(log) if "loss_d" in line]
+    lines = read_log(log)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
-    for axes, key, label in (
-        (left, "loss_d", "discriminator's loss"),
-        (left, "loss_g", "generator's loss"),
-        (right, "d_real", "D(x), photographs"),
-        (right, "d_fake", "D(G(z)), generated images"),
-    ):
-        axes.plot([line["step"] for line in lines], [line[key] for line in lines], label=label)
+    plot_log(left, lines, "loss_d", label="discriminator's loss")
+    plot_log(left, lines, "loss_g", label="generator's loss")
+    plot_log(right, lines, "d_real", label="D(x), photographs")
+    plot_log(right, lines, "d_fake", label="D(G(z)), generated images")
     left.set(xlabel="step", ylabel="binary cross entropy")
     right.set(xlabel="step", ylabel="probability", ylim=(0, 1))
     tidy(left, right)
@@ -145,7 +141,7 @@ def images_of(x: torch.Tensor) -> np.ndarray:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "flowers.pth")
     parser.add_argument("--run", type=Path, default=Path("runs/flowers_seed0"), help="folder of the training")

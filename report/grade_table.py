@@ -4,7 +4,6 @@ python -m grader . --data hw3_data --out results/grade
 python report/grade_table.py results/grade/results.json
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -37,7 +36,7 @@ def table(content: dict[str, object]) -> str:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, metavar="results.json")
     args = parser.parse_args()
     if not args.results.is_file():

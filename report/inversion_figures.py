@@ -5,7 +5,6 @@
 The faces and their reconstructions are pictures of people and stay out of the repository where their licence says so.
 """
 
-import argparse
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -16,7 +15,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
-    from plotting import FIGURES, draw_faces, plt, save
+    from plotting import FIGURES, draw_faces, plot_log, plt, save
     from scipy.stats import rankdata, spearmanr
 
     from dlcv.data.folders import list_images
@@ -46,9 +45,9 @@ def draw_curves(folder: Path, runs: list[str], path: Path) -> None:
     """Every metric over the iterations, mean over the images, a line for every run."""
     figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 3.8))
     for run in runs:
-        lines = [line for line in read_log(folder / run / "log.jsonl") if METRICS[0] in line]
+        lines = read_log(folder / run / "log.jsonl")
         for axis, metric in zip(axes, METRICS, strict=True):
-            axis.plot([line["step"] for line in lines], [line[metric] for line in lines], label=run)
+            plot_log(axis, lines, metric, label=run)
             axis.set(xlabel="iteration", ylabel=NAMES[metric], yscale="log")
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=8)
     figure.subplots_adjust(bottom=0.32, wspace=0.3)
@@ -86,7 +85,7 @@ def draw_reconstructions(targets: Path, folder: Path, runs: list[str], images: l
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", type=Path, required=True, help="folder of the aligned portraits")
     parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the experiment's runs")
     parser.add_argument("--results", type=Path, default=FIGURES.parents[1] / "docs" / "results" / "inversion.csv")

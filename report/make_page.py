@@ -3,7 +3,6 @@
 python report/make_page.py              # from docs/models and report/figures; what is not there yet is left out
 """
 
-import argparse
 import base64
 import sys
 from dataclasses import dataclass, field
@@ -169,7 +168,7 @@ def contents() -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=REPORT / "index.html")
     args = parser.parse_args()
     loader = jinja2.FileSystemLoader(REPORT / "templates")

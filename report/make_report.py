@@ -7,7 +7,6 @@ Texts: report/templates/*.typ (Typst, filled by Jinja2: << … >>). Every number
 checkpoints, docs/results and the tables in docs/models; a number that is not there ends with its name.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -73,7 +72,7 @@ def build(name: str, student: str, out: Path) -> Path:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("reports", nargs="*", metavar="REPORT", help=f"of {', '.join(FILES)}; all if none is given")
     parser.add_argument("--id", default="studentID", help="your student ID (studentID)")
     parser.add_argument("--out", type=Path, default=ROOT, help="folder of the PDFs: the repository's root")

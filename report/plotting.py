@@ -29,7 +29,7 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 
 def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
     """--checkpoint, --log, --no-curves and --out of a GAN's figures. Raises UserError when the log is not there."""
-    parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=usage)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
     parser.add_argument("--log", type=Path, default=Path(f"runs/{name}_seed0/log.jsonl"))
     parser.add_argument("--out", type=Path, default=FIGURES)
@@ -50,6 +50,12 @@ def save(figure: plt.Figure, path: Path) -> None:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
     print(path)
+
+
+def plot_log(axes: plt.Axes, lines: Sequence[dict[str, Any]], key: str, **style: Any) -> None:
+    """Plots a column of a log.jsonl over the steps; lines that lack it are left out."""
+    some = [line for line in lines if key in line]
+    axes.plot([line["step"] for line in some], [line[key] for line in some], **style)
 
 
 def tidy(*plots: plt.Axes, **legend: Any) -> None:
@@ -79,6 +85,8 @@ def draw_faces(
     """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
     columns = max(len(row) for row in rows)
     figure, grid = plt.subplots(len(rows), columns, figsize=(columns * 1.05, len(rows) * 1.05), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
     for index, row in enumerate(rows):
         for axes, picture in zip(grid[index], row, strict=False):
             axes.imshow(picture)
@@ -87,8 +95,6 @@ def draw_faces(
                                 ha="right", va="center", fontsize=9)  # fmt: skip
     for axes, title in zip(grid[0], titles, strict=False):
         axes.set_title(title, fontsize=9)
-    for axes in grid.flat:
-        axes.axis("off")
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
     save(figure, path)
 

@@ -51,7 +51,7 @@ QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs 
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the auxiliary classifier GAN on MNIST-M.", QUICK)
-    out = args.out or Path("runs") / f"acgan_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"acgan_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F
@@ -99,9 +99,9 @@ def main() -> None:
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images, labels)}
     run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
-        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))
-
+        share = constant_then_linear(step, r.steps, r.decay)
+        set_lr(optimizer_g, r.lr_g * share)
+        set_lr(optimizer_d, r.lr_d * share)
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
         z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)

@@ -36,7 +36,7 @@ QUICK = {"steps": 1_400}
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the autoencoder on Fashion-MNIST.", QUICK)
-    out = args.out or Path("runs") / f"autoencoder_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"autoencoder_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F

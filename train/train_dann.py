@@ -57,8 +57,7 @@ QUICK_RANGE = {"usps": (0.96, 1.0), "mnistm": (0.90, 0.97), "svhn": (0.86, 0.95)
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains DANN on a pair of digit domains.", QUICK)
-    quick = "_quick" if args.quick else ""
-    out = args.out or Path("runs") / f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}{quick}"
+    out = recipe.run_folder(args, f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F

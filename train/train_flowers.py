@@ -54,9 +54,7 @@ PLAIN: dict[str, Any] = {"mirror": False, "crop": 0.0, "augment": False, "smooth
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the DCGAN on photographs of flowers.", QUICK)
     r = replace(r, **PLAIN) if r.plain else r
-    out = (
-        args.out or Path("runs") / f"flowers_seed{r.seed}{'_plain' if r.plain else ''}{'_quick' if args.quick else ''}"
-    )
+    out = recipe.run_folder(args, f"flowers_seed{r.seed}{'_plain' if r.plain else ''}")
 
     import torch
     import torch.nn.functional as F

@@ -63,7 +63,7 @@ QUICK = {"steps": 400, "grow_steps": 300, "fade_steps": 50, "evaluate_every": 20
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains StyleGAN2 on the face data set.", QUICK)
-    out = args.out or Path("runs") / f"stylegan2_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"stylegan2_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F

@@ -59,8 +59,7 @@ QUICK_RANGE = {"usps": (0.90, 1.0), "mnistm": (0.70, 0.97), "svhn": (0.60, 0.95)
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the improved domain adaptation on a pair of digit domains.", QUICK)
-    quick = "_quick" if args.quick else ""
-    out = args.out or Path("runs") / f"uda_{r.source}_{r.target}_seed{r.seed}{quick}"
+    out = recipe.run_folder(args, f"uda_{r.source}_{r.target}_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Item = TypeVar("Item")
 INSTALL = "install the packages of requirements.txt (make setup) and use that environment: . .venv/bin/activate"
@@ -34,7 +34,10 @@ class Ended(BaseException):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, but a mistake is one line (no usage block) and becomes a UsageError."""
+    """argparse, but a mistake is one line (no usage block) and becomes a UsageError; descriptions keep their lines."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter} | options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (--help tells more)")
@@ -79,9 +82,7 @@ def script_parser(script: str, usage: str, description: str) -> ArgumentParser:
     """The parser of inference/`script`, which the wrappers call with --prog hw….sh: then the help is the wrapper's."""
     name = called_as(script)
     call = f"bash {name}" if name.endswith(".sh") else f"python inference/{name}"
-    parser = ArgumentParser(
-        usage=f"{call} {usage}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(usage=f"{call} {usage}", description=description)
     parser.add_argument("--prog", help=argparse.SUPPRESS)
     return parser
 

@@ -76,6 +76,11 @@ def parse(
     return recipe, args
 
 
+def run_folder(args: argparse.Namespace, name: str) -> Path:
+    """Where the run writes to: --out, or runs/<name>, with _quick behind it after --quick."""
+    return args.out or Path("runs") / (name + ("_quick" if args.quick else ""))
+
+
 def require_positive(recipe: object, *names: str) -> None:
     """Raises UsageError for the first of the named fields that is not above 0."""
     for name in names:
