@@ -160,7 +160,7 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
 
     def links(names: tuple[str, ...]) -> str:
         if len(names) > 4:
-            return f"[{names[0]}](../../{names[0]}) and {len(names) - 1} more like it"
+            return f"[{names[0]}](../../{names[0]}) and {len(names) - 1} other files"
         return ", ".join(f"[{name}](../../{name})" for name in names)
 
     rows = []
@@ -172,7 +172,7 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
         code = links(tuple(name for name in row.code if (root / name).exists()))
         rows.append((row.problem, str(row.points), row.asked, code, result))
     table = markdown(("sub-problem", "points", "asked", "code", "result"), rows)
-    return f"# {assignment.title}\n\nWritten by report/assignments.py; what is missing is told by itself.\n\n{table}\n"
+    return f"# {assignment.title}\n\nWritten by report/assignments.py, which also marks what is missing.\n\n{table}\n"
 
 
 def table(root: Path = ROOT) -> str:
