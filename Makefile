@@ -39,6 +39,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/autoencoder_figures.py
 	python3 report/flowers_figures.py
 	python3 report/assignments.py
+	python3 report/overview.py
 	python3 report/make_page.py
 
 report: setup  ## the PDFs that the courses collect (make report STUDENT_ID=…)

@@ -5,12 +5,16 @@
 Every line trains the same two networks, for each of two choices of them: train_gan.py's and the tutorial's own.
 """
 
-import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from benchmark_training import from_files
@@ -18,15 +22,12 @@ try:
     from torchvision import transforms
     from tutorial_dcgan import discriminator
 
-    from dlcv import cli
     from dlcv.averaging import ema
     from dlcv.data import augment
     from dlcv.data.faces import face_folder, read_faces
     from dlcv.images import to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 Step = Callable[[torch.Tensor], None]
 
@@ -94,7 +95,7 @@ def our_step(g: Generator, d: nn.Module, memory: torch.memory_format, bf16: bool
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])

@@ -6,7 +6,6 @@ Prints, both ways in turn, the seconds for loading and decoding and for the whol
 the predictions agree. The usual way stands in usual_predict.py. Run it on a quiet machine.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -15,12 +14,13 @@ import tempfile
 import time
 from pathlib import Path
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 REPO = Path(__file__).resolve().parents[1]
 USUAL = Path(__file__).with_name("usual_predict.py")
@@ -41,7 +41,7 @@ def timed(command: list[str]) -> tuple[float, float, str]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--target", default="mnistm")
     parser.add_argument("--rounds", type=int, default=3)

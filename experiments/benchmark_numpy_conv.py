@@ -5,18 +5,21 @@
 Forward and backward, the best of several rounds, the two in turn. The loops run on two of the fifty images.
 """
 
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     import torch.nn.functional as F
 
-    from dlcv import cli
     from dlcv.cs7643.part1.modules import Conv2D
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 
 def naive(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, dout: np.ndarray) -> None:

@@ -5,28 +5,29 @@
 Every line trains the same network with the same losses on USPS and MNIST-M; what differs is named.
 """
 
-import argparse
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
     from torchvision import transforms
 
-    from dlcv import cli
     from dlcv.data.augment import augment_digits
     from dlcv.data.digits import read_folder, split_folder
     from dlcv.data.folders import list_images
     from dlcv.images import to_float
     from dlcv.models.dann import DomainClassifier
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 
 class Files(Dataset[Any]):
@@ -95,7 +96,7 @@ def step_function(channels_last: bool, bf16: bool, compiled: bool) -> Callable[[
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--steps", type=int, default=40)
     args = parser.parse_args()

@@ -6,20 +6,21 @@ The files are in the folder model/ of github.com/vladmandic/face-api (MIT); the 
 levels a tensor. Here they keep their levels, so that the file is as small as theirs and as exact.
 """
 
-import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
 
-    from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, save_checkpoint
     from dlcv.similarity import BLOCKS, FaceDescriptor, FaceDescriptorConfig, Levels
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 MANIFEST = "face_recognition_model-weights_manifest.json"
 SOURCE = "face-api (MIT, Vincent Mühler and Vladimir Mandic), weights of dlib's face_recognition_resnet_model_v1 (CC0)"
@@ -69,7 +70,7 @@ def convert(stored: Stored) -> FaceDescriptor:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--out", type=Path, default=CHECKPOINTS / "face_descriptor.pth")
     args = parser.parse_args()

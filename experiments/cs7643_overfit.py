@@ -9,21 +9,20 @@ assignment does not say how batches are drawn: with every image once an epoch al
 drawing; the weights start as the assignment has them, alike. Accuracy and loss are those of all fifty after an epoch.
 """
 
-import argparse
-import csv
-import io
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
 
-    from dlcv import cli
     from dlcv.cs7643.part1.modules import ConvNet
     from dlcv.cs7643.part1.optimizer import SGD
     from dlcv.data.arrays import read_arrays
-    from dlcv.files import write_text
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+    from dlcv.files import write_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "cs7643_overfit.csv"
 IMAGES, EPOCHS, BATCH, SEEDS = 50, 10, 10, 8
@@ -54,7 +53,7 @@ def train(x: np.ndarray, y: np.ndarray, seed: int) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--results", type=Path, default=RESULTS)
     args = parser.parse_args()
@@ -63,11 +62,7 @@ def main() -> None:
     x -= x.mean(0)
     runs = [train(x, y, seed) for seed in range(SEEDS)]
 
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(runs[0][0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(line for lines in runs for line in lines)
-    write_text(args.results, text.getvalue())
+    write_rows(args.results, [line for lines in runs for line in lines])
     last = [lines[-1]["accuracy"] for lines in runs]
     print(f"{args.results}: accuracy {np.mean(last):.2f} (n = {len(runs)})")
 

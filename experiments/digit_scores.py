@@ -12,25 +12,27 @@ over that between two real ones. The csv is the ledger: these are looks at test 
 "table: " go into the texts' tables (report/score_tables.py).
 """
 
-import argparse
 import hashlib
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
 
-    from dlcv import cli, metrics, repro
-    from dlcv.checkpoint import CHECKPOINTS, load_model
-    from dlcv.data.digits import read_folder, read_images, read_labels, split_folder
+    from dlcv import metrics, repro
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model
+    from dlcv.data.digits import read_images, read_split
     from dlcv.data.folders import list_images
     from dlcv.evaluate import append_to_ledger, check_ledger
     from dlcv.images import to_float
     from dlcv.models.acgan import ACGANGenerator
     from dlcv.models.digit_classifier import DigitClassifier
     from dlcv.sampling import sample_digits
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "generated_digit_scores.csv"
 COLUMNS = (
@@ -65,8 +67,9 @@ class Digits:
     def __init__(self, data: Path | None, each: int) -> None:
         """`each`: generated images of every digit. Raises UserError where there are fewer real ones."""
         self.model = load_model(DigitClassifier, CHECKPOINTS / "digit_classifier.pth")
-        test_images, test_labels = self.read(data, "test")
-        train_images, train_labels = self.read(data, "train")
+        (test_images, test_labels), (train_images, train_labels) = (
+            (images, labels.numpy()) for _, images, labels in (read_split(data, "mnistm", s) for s in ("test", "train"))
+        )
         if (most := np.bincount(train_labels, minlength=10).min()) < each:
             raise cli.UserError(f"{each} generated images of a digit, but only {most} training digits of one")
         chosen = balanced(test_labels, int(np.bincount(test_labels, minlength=10).min()), 0)
@@ -76,11 +79,6 @@ class Digits:
         self.frechet = np.mean([metrics.frechet_distance(features(self.model, x)[0], self.features) for x in draws])
         parts = [slice(digit * each, (digit + 1) * each) for digit in range(10)]
         self.spreads = [float(np.mean([pixel_spread(draw[part]) for draw in draws])) for part in parts]
-
-    @staticmethod
-    def read(data: Path | None, split: str) -> tuple[torch.Tensor, np.ndarray]:
-        names, images = read_folder(split_folder(data, "mnistm", split))
-        return images, read_labels(data, "mnistm", split, names).numpy()
 
     def score(self, images: torch.Tensor, digits: np.ndarray) -> tuple[dict[str, float], list[float], list[float]]:
         """The ledger's columns for uint8 (N, 3, 28, 28); of each digit percent recognised, and spread."""
@@ -110,7 +108,7 @@ def record(scores: Path, real: Digits, images: torch.Tensor, digits: np.ndarray,
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", metavar="DIR", help="generated digits, as hw2_p2.sh writes them"
     )
@@ -145,7 +143,7 @@ def main() -> None:
         record(args.scores, Digits(args.data, each), images, digits, args.folder.name, args.purpose)
     else:
         model = load_model(ACGANGenerator, args.checkpoint).double()
-        digest = hashlib.sha256(args.checkpoint.read_bytes()).hexdigest()[:12]
+        digest = digest_of(args.checkpoint)
         labels = torch.arange(10).repeat_interleave(args.each)
         real = Digits(args.data, args.each)
         for seed in range(args.draws):

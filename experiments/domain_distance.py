@@ -8,26 +8,25 @@ cannot be told apart, 2 where they always can (Ben-David et al. 2007; Ganin et a
 of a digit is read. Means and standard deviations are over five random halves.
 """
 
-import argparse
-import csv
-import hashlib
-import io
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
 
-    from dlcv import cli, repro
-    from dlcv.checkpoint import CHECKPOINTS, load_model
+    from dlcv import repro
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model
     from dlcv.data.digits import PAIRS, read_folder, split_folder
-    from dlcv.files import write_text
+    from dlcv.files import write_rows
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "results" / "domain_distance.csv"
 METHODS = ("dann", "uda")
@@ -49,7 +48,7 @@ def domain_errors(source: np.ndarray, target: np.ndarray) -> list[float]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of dann_*.pth and uda_*.pth")
     parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
     parser.add_argument("--images", type=int, default=2_000, help="test images of each domain, drawn with a fixed seed")
@@ -64,10 +63,8 @@ def main() -> None:
         if len(every) < args.images:
             raise cli.UserError(f"{domain} has {len(every)} test images: give --images {len(every)} or fewer")
         images[domain] = every[np.random.RandomState(0).permutation(len(every))[: args.images]]
-    text = io.StringIO(newline="")
     columns = ("method", "source", "target", "sha256", "images", "splits", "error", "a_distance", "a_distance_std")
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    rows = []
     for method in METHODS:
         for source, target in PAIRS:
             path = args.checkpoints / f"{method}_{source}_{target}.pth"
@@ -79,12 +76,11 @@ def main() -> None:
                 found.append(torch.cat(parts).double().numpy())
             errors = np.array(domain_errors(*found))
             distances = 2 * (1 - 2 * errors)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
             values = (f"{x:.4f}" for x in (errors.mean(), distances.mean(), distances.std(ddof=1)))
-            row = (method, source, target, digest, args.images, SPLITS, *values)
-            writer.writerow(dict(zip(columns, row, strict=True)))
+            row = (method, source, target, digest_of(path), args.images, SPLITS, *values)
+            rows.append(dict(zip(columns, row, strict=True)))
             print(f"{method} {source}→{target}: A-distance {distances.mean():.2f}", flush=True)
-    write_text(args.out, text.getvalue())
+    write_rows(args.out, rows)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,21 @@ shown). recon_mse is the squared error of a VAE's reconstructions (of the poster
 [0, 1].
 """
 
-import argparse
 import hashlib
+import sys
 from pathlib import Path
 from typing import cast
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from sklearn.decomposition import PCA
 
-    from dlcv import cli, metrics, repro
+    from dlcv import metrics, repro
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.evaluate import append_to_ledger, check_ledger
@@ -31,8 +35,6 @@ try:
     from dlcv.models.stylegan2 import StyleGAN2Generator
     from dlcv.models.table import load_any
     from dlcv.models.vae import VAE
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 SCORES = Path(__file__).resolve().parents[1] / "docs" / "results" / "face_scores.csv"
 COLUMNS = (
@@ -92,7 +94,7 @@ class LinearPCA:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoints", nargs="*", type=Path)
     parser.add_argument("--floor", action="store_true", help="score real training faces, too")
     parser.add_argument("--pca", type=int, metavar="COMPONENTS", help="score linear PCA, too")

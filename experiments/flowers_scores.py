@@ -9,28 +9,29 @@ nearest photographs of eight samples of the first one, by the cosine of the same
 report/figures/flowers_nearest.png.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "report"))  # plotting and tables
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # plotting and tables
 
-try:
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces
-    from tables import fill, record
+    from tables import fill, markdown, plus_minus, record
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.data.flowers import read_flowers
     from dlcv.images import to_uint8
     from dlcv.metrics import efficientnet_lite0, extract, frechet_distance, kept_features
     from dlcv.models.dcgan import DCGANGenerator
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @torch.inference_mode()
@@ -57,21 +58,17 @@ def nearest(a: np.ndarray, b: np.ndarray, count: int) -> np.ndarray:
 
 
 def table(lines: Sequence[Mapping[str, str]]) -> str:
-    rows = [
-        "| generator | step | FD-EffNetLite0 | draws | generated, photographs | floor: halves of |",
-        "|---" * 6 + "|",
-    ]
+    rows = []
     for line in lines:
-        spread, low = f" ± {line['std']}" if line["std"] else "", f"{line['floor']} ± {line['floor_std']}"
-        rows.append(
-            f"| {line['run']} | {int(line['step']):,} | {line['fd_effnetlite0']}{spread} | {line['draws']} "
-            f"| {int(line['images']):,} | {low} ({int(line['floor_images']):,}) |"
-        )
-    return "\n".join(rows)
+        score = plus_minus(float(line["fd_effnetlite0"]), float(line["std"]) if line["std"] else None, 2)
+        low = f"{plus_minus(float(line['floor']), float(line['floor_std']), 2)} ({int(line['floor_images']):,})"
+        rows.append((line["run"], f"{int(line['step']):,}", score, line["draws"], f"{int(line['images']):,}", low))
+    columns = ("generator", "step", "FD-EffNetLite0", "draws", "generated, photographs", "floor: halves of")
+    return markdown(columns, rows)
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("named", nargs="+", metavar="NAME=FILE", help="a generator and its name in the table")
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
     parser.add_argument("--draws", type=int, default=3, help="draws of latents (3)")

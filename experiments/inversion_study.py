@@ -12,9 +12,6 @@
 Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7be5be79.pth
 """
 
-import argparse
-import csv
-import io
 import json
 import statistics
 import sys
@@ -22,15 +19,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # tables
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
+    from tables import markdown, plus_minus
+
     from dlcv.data.faces import hold_out, read_faces
-    from dlcv.files import write_text
+    from dlcv.files import read_rows, write_rows, write_text
     from dlcv.inversion import METHODS, METRICS
     from dlcv.sampling import save_folder
-    from dlcv.study import Run, work
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+    from dlcv.study import Run, arguments, work
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "inference" / "invert_faces.py"
@@ -100,33 +101,24 @@ def read_summary(run: Run) -> dict[str, Any]:
 
 def write_results(path: Path, measured: Mapping[str, Run]) -> str:
     """The csv of all images; returns the assignment's table, mean ± standard deviation over the images."""
-    text, table = io.StringIO(), ["| run | images | L2 distance | LPIPS | cosine distance | seconds an image |"]
-    table.append("|---|---|---|---|---|---|")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["run", "image_name", *METRICS, "seconds"])
+    every, table = [], []
     for name, done in measured.items():
-        with (done.out / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        writer.writerows(
-            [name, row["image_name"], *(row[metric] for metric in METRICS), row["seconds"]] for row in rows
-        )
+        rows = read_rows(done.out / "metrics.csv")
+        every += [{"run": name} | {key: row[key] for key in ("image_name", *METRICS, "seconds")} for row in rows]
         summary = read_summary(done)
-        cells = [f"{summary[metric]['mean']:.4f} ± {summary[metric]['std']:.4f}" for metric in METRICS]
-        table.append(f"| {name} | {len(rows)} | {' | '.join(cells)} | {float(rows[0]['seconds']):.1f} |")
-    write_text(path, text.getvalue())
-    return "\n".join(table)
+        cells = [plus_minus(summary[metric]["mean"], summary[metric]["std"], 4) for metric in METRICS]
+        table.append((name, len(rows), *cells, f"{float(rows[0]['seconds']):.1f}"))
+    write_rows(path, every)
+    return markdown(("run", "images", "L2 distance", "LPIPS", "cosine distance", "seconds an image"), table)
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", type=Path, required=True, help="folder of the aligned portraits")
     parser.add_argument("--data", type=Path, help="folder of the face data; if not given, the usual places: see README")
     parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="csv to write")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
-    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
-    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    args, more = parser.parse_args(sys.argv[1:split]), tuple(sys.argv[split + 1 :])
+    args, more = arguments(parser)
     faces, kept = args.runs / "choice_faces", args.runs / "choice.json"
     first = choices(faces, args.runs, more)
     if not kept.exists():

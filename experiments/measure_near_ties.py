@@ -3,21 +3,22 @@
 python experiments/measure_near_ties.py FOLDER CHECKPOINT [CHECKPOINT …]     # no labels are read
 """
 
-import argparse
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
 
-    from dlcv import cli
     from dlcv.checkpoint import load_model
     from dlcv.data.digits import read_images
     from dlcv.data.folders import list_images
     from dlcv.images import to_float
     from dlcv.models.digit_net import DigitNet
     from dlcv.predict import TIE_MARGIN
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 
 @torch.inference_mode()
@@ -31,7 +32,7 @@ def logits(
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("checkpoints", type=Path, nargs="+")
     args = parser.parse_args()

@@ -7,15 +7,17 @@ python experiments/publish_checkpoints.py --study runs/study_dann --mode dann --
 
 import argparse
 import hashlib
+import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     from dlcv.checkpoint import CHECKPOINTS, read_manifest
     from dlcv.files import write_bytes, write_text
     from dlcv.models.table import load_any
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 
 def main() -> None:

@@ -7,16 +7,16 @@ DANN's study has three modes: source (lower bound), dann, target (upper bound: i
 for each target). The improved method's has one, uda. Flags behind -- go to train_dann.py or train_uda.py.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     from dlcv.data.digits import PAIRS
-    from dlcv.study import Run, work
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+    from dlcv.study import Run, arguments, work
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
 UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]
@@ -37,16 +37,13 @@ def plan(method: str, seeds: list[int]) -> list[tuple[str, str, str, int]]:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("method", choices=("dann", "uda"))
     parser.add_argument("--out", type=Path, help="folder of the runs (default runs/study_METHOD)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
     parser.add_argument("--pairs", nargs="+", metavar="SOURCE_TARGET", help="only these pairs, as usps_mnistm")
     parser.add_argument("--modes", nargs="+", choices=("dann", "source", "target"), help="only these modes of DANN's")
-    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
-    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    args, flags = arguments(parser)
     if args.modes and args.method == "uda":
         raise cli.UsageError("--modes: only DANN's study has modes")
     study = args.out or Path("runs") / f"study_{args.method}"

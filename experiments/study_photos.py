@@ -11,16 +11,14 @@ Stop it when you like, the next call goes on. Flags behind -- go to the training
 go into src/dlcv/cs7643/recipes.py by hand, then `python -m dlcv.cs7643.recipes`; then `longtail`.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
-try:
-    from dlcv import cli
-    from dlcv.cs7643.recipes import CHOICES
-    from dlcv.study import Run, work
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+from dlcv.cs7643.recipes import CHOICES
+from dlcv.study import Run, arguments, work
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
 LOSSES = ("ce", "cb_ce", "focal", "cb_focal")
@@ -53,13 +51,10 @@ def plan(study: str, runs: Path) -> list[Run]:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=("eee7331", "cs7643", "choices", "longtail", "autoencoder"))
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default runs)")
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
-    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
-    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    args, flags = parser.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
+    args, flags = arguments(parser)
     runs = [Run(run.out, run.script, (*run.flags, *flags)) for run in plan(args.study, args.runs)]
     return work(runs, args.jobs, args.list)
 

@@ -7,23 +7,26 @@ Networks, initialisation, losses and loop as in pytorch.org/tutorials/beginner/d
 averaging, float32); data loading is ours, and the generator is dlcv.models.gan.Generator, whose last layer has a bias.
 """
 
+import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from torch import nn
 
-    from dlcv import cli, recipe, repro
+    from dlcv import recipe, repro
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.models.gan import Generator, GeneratorConfig
     from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import pandas as pd
     import torch
     from PIL import Image
@@ -18,8 +22,6 @@ try:
 
     from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.models.digit_net import DigitNet
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 MODELS = {"mnistm": "dann_usps_mnistm.pth", "svhn": "dann_mnistm_svhn.pth", "usps": "dann_svhn_usps.pth"}
 

@@ -6,7 +6,6 @@ The first character of a name is the digit. Beside it, where the data is, the sa
 first 100 of each kind: it is the course's classifier that is tried on them, no network of ours.
 """
 
-import argparse
 import re
 import sys
 from pathlib import Path
@@ -33,7 +32,7 @@ def tell(title: str, values: list[float], count: int) -> None:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with the digits")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="the classifier's weights, if not ours")
     parser.add_argument("--data", type=Path, help="folder with the real digits; hw3_data or data/hw3_data if not given")

@@ -8,7 +8,6 @@ under its name: FD-EffNetLite0 and IS-EffNetLite0 compare with each other only. 
 --cache.
 """
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +51,7 @@ def official(load: "Callable[[], metrics.Features]", needed: bool) -> "metrics.F
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of generated images")
     parser.add_argument("--reference", type=Path, required=True, metavar="REAL_DIR", help="folder of real images")
     parser.add_argument(

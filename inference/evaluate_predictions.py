@@ -6,7 +6,6 @@ Refuses (exit code 1, saying which) rows that are missing, doubled, unknown or m
 text, does not notice missing rows and crashes on a blank line.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from dlcv import cli
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("predictions", type=Path, help="the csv to check: image_name,label")
     parser.add_argument("truth", type=Path, help="the csv with the right labels, such as hw3_data/digits/svhn/test.csv")
     args = parser.parse_args()

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 
 from dlcv import cli
 
-try:
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
@@ -39,8 +39,6 @@ try:
     from dlcv.similarity import CELEBA, FFHQ, Distance, FaceDescriptor, Frame, describe, l2_distance, lpips_alex
     from dlcv.stylegan2_public import load_generator
     from dlcv.trainer import Run
-except ModuleNotFoundError as error:
-    cli.without_packages(error, "invert_faces.py", __doc__)
 
 FRAMES = {"celeba": CELEBA, "ffhq": FFHQ}
 
@@ -92,7 +90,7 @@ def measure(measures: Mapping[str, Distance], images: torch.Tensor, targets: tor
 
 
 def parse() -> tuple[argparse.Namespace, Inversion]:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="of aligned faces, *.png or *.jpg")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--generator", type=Path, default=CHECKPOINTS / "stylegan2.pth", help="of this project, or .pt")

@@ -3,18 +3,22 @@
 python report/acgan_figures.py        # from checkpoints/acgan.pth and runs/acgan_seed0/log.jsonl
 """
 
-try:
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
     from plotting import draw_gan_curves, draw_text, gan_arguments
 
-    from dlcv import cli
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image
     from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator
     from dlcv.repro import noise
     from dlcv.sampling import SEED, sample_digits
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROWS = 10
 

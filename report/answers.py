@@ -10,13 +10,18 @@ import numpy as np
 from dlcv import cli
 
 
+def evaluate(checkpoints: Sequence[Path], data: Path | None, *flags: str) -> None:
+    """Calls dlcv.evaluate, which reads answers and writes down that it did."""
+    command = [sys.executable, "-m", "dlcv.evaluate", *map(str, checkpoints), *flags]
+    if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
+        raise cli.UserError("dlcv.evaluate failed, see above")
+
+
 def look(checkpoints: Sequence[Path], save: Path, data: Path | None, *flags: str) -> None:
     """Has dlcv.evaluate read answers into `save` (npz), unless that was done with these checkpoints before."""
     if save.exists() and all(save.stat().st_mtime > path.stat().st_mtime for path in checkpoints):
         return
-    command = [sys.executable, "-m", "dlcv.evaluate", *map(str, checkpoints), *flags, "--save", str(save)]
-    if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
-        raise cli.UserError("dlcv.evaluate failed, see above")
+    evaluate(checkpoints, data, *flags, "--save", str(save))
 
 
 def kept_result(path: Path) -> dict[str, np.ndarray]:

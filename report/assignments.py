@@ -9,14 +9,18 @@ A sub-problem whose files are not all there is listed as not built yet, by itsel
 
 import csv
 import io
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-try:
-    from dlcv import cli
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
+    from tables import markdown
+
     from dlcv.files import write_text
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROOT = Path(__file__).resolve().parents[1]
 FIGURES, MODELS, RESULTS = "report/figures", "docs/models", "docs/results"
@@ -156,19 +160,19 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
 
     def links(names: tuple[str, ...]) -> str:
         if len(names) > 4:
-            return f"[{names[0]}](../../{names[0]}) and {len(names) - 1} more like it"
+            return f"[{names[0]}](../../{names[0]}) and {len(names) - 1} other files"
         return ", ".join(f"[{name}](../../{name})" for name in names)
 
-    lines = [f"# {assignment.title}", "", "Written by report/assignments.py; what is missing is told by itself.", ""]
-    lines += ["| sub-problem | points | asked | code | result |", "|---|---|---|---|---|"]
+    rows = []
     for row in assignment.rows:
         there = not row.missing(root)
         result = links(row.result) + (f" ({row.short})" if row.short else "") if there else "**not built yet**"
         if not there and row.code and all((root / name).exists() for name in row.code):
             result = f"**built, not measured yet**: no {', '.join(row.missing(root))}"
         code = links(tuple(name for name in row.code if (root / name).exists()))
-        lines.append(f"| {row.problem} | {row.points} | {row.asked} | {code} | {result} |")
-    return "\n".join(lines) + "\n"
+        rows.append((row.problem, str(row.points), row.asked, code, result))
+    table = markdown(("sub-problem", "points", "asked", "code", "result"), rows)
+    return f"# {assignment.title}\n\nWritten by report/assignments.py, which also marks what is missing.\n\n{table}\n"
 
 
 def table(root: Path = ROOT) -> str:

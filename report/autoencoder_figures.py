@@ -7,28 +7,29 @@ docs/models/autoencoder.md. The test error of every run's last weights stands in
 below --runs any more; the figures show --checkpoint, the curve the first run that is there.
 """
 
-import argparse
-import hashlib
 import json
 import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, plt, save, to_hex
-    from tables import fill, record
+    from plotting import FIGURES, draw_faces, plot_log, plt, save, tidy, to_hex
+    from tables import fill, markdown, mean_std, record
     from torch import nn
 
-    from dlcv import cli
-    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model, read_checkpoint
     from dlcv.data.arrays import read_arrays
     from dlcv.files import write_text
     from dlcv.images import make_grid, to_float, to_uint8
     from dlcv.models.autoencoder import Autoencoder
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -50,11 +51,7 @@ def encode(model: Autoencoder, images: torch.Tensor) -> np.ndarray:
 
 def size_table(model: Autoencoder) -> str:
     """Every layer's output and parameters, and how both are calculated; checked against the model itself."""
-    rows = [
-        "| layer | output | calculation of the size | calculation of the parameters | parameters |",
-        "|---" * 5 + "|",
-    ]
-    rows.append("| input | 1 x 28 x 28 | | | 0 |")
+    rows: list[Sequence[object]] = [("input", "1 x 28 x 28", "", "", 0)]
     x, counts = torch.zeros(1, 1, 28, 28), []
     for network in (model.encoder, model.decoder):
         for layer in network:
@@ -76,9 +73,10 @@ def size_table(model: Autoencoder) -> str:
                 continue  # ReLU and sigmoid change neither
             counts.append(count)
             shape = " x ".join(str(n) for n in x.shape[1:])
-            rows.append(f"| {name} | {shape} | {size} | {f'{weights} = {count:,}' if weights else ''} | {count:,} |")
-    total = " + ".join(f"{count:,}" for count in counts if count)
-    return "\n".join([*rows, f"| in all | | | {total} | {sum(counts):,} |"])
+            rows.append((name, shape, size, f"{weights} = {count:,}" if weights else "", f"{count:,}"))
+    rows.append(("in all", "", "", " + ".join(f"{count:,}" for count in counts if count), f"{sum(counts):,}"))
+    columns = ("layer", "output", "calculation of the size", "calculation of the parameters", "parameters")
+    return markdown(columns, rows)
 
 
 def size_of(layer: nn.Conv2d | nn.ConvTranspose2d, before: int, after: int) -> str:
@@ -100,7 +98,7 @@ def submitted_table(paths: list[Path], train: torch.Tensor, test: torch.Tensor) 
         measured.append(
             {
                 "run": path.name,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+                "sha256": digest_of(path),
                 "step": provenance["step"],
                 "commit": provenance["commit"],
                 "training_mse": f"{mean_squared_error(model, train):.5f}",
@@ -108,10 +106,11 @@ def submitted_table(paths: list[Path], train: torch.Tensor, test: torch.Tensor) 
             }
         )
     lines = record(DOCS / "results" / "autoencoder_submitted.csv", measured)
-    rows = ["| submitted file | step | loss over the whole training set | test loss |", "|---|---|---|---|"]
-    for line in sorted(lines, key=lambda line: int(line["step"])):
-        rows.append(f"| {line['run']} | {int(line['step']):,} | {line['training_mse']} | {line['test_mse']} |")
-    return "\n".join(rows)
+    rows = [
+        (line["run"], f"{int(line['step']):,}", line["training_mse"], line["test_mse"])
+        for line in sorted(lines, key=lambda line: int(line["step"]))
+    ]
+    return markdown(("submitted file", "step", "loss over the whole training set", "test loss"), rows)
 
 
 def run_table(runs: list[Path], test: torch.Tensor) -> str:
@@ -132,23 +131,19 @@ def run_table(runs: list[Path], test: torch.Tensor) -> str:
             }
         )
     lines = record(DOCS / "results" / "autoencoder_runs.csv", measured)
-    rows = ["| seed | first below 0.03 at step | training MSE at the end | test MSE |", "|---|---|---|---|"]
-    rows += [f"| {r['seed']} | {r['first_below'] or 'never'} | {r['training_mse']} | {r['test_mse']} |" for r in lines]
-    errors = np.array([float(r["test_mse"]) for r in lines])
-    spread = f" ± {errors.std(ddof=1):.5f}" if len(errors) > 1 else ""
-    return "\n".join([*rows, f"| mean (n = {len(errors)}) | | | {errors.mean():.5f}{spread} |"])
+    rows = [(r["seed"], r["first_below"] or "never", r["training_mse"], r["test_mse"]) for r in lines]
+    rows.append((f"mean (n = {len(lines)})", "", "", mean_std([float(r["test_mse"]) for r in lines], 5)))
+    return markdown(("seed", "first below 0.03 at step", "training MSE at the end", "test MSE"), rows)
 
 
 def draw_curve(log: Path, path: Path) -> None:
     lines = read_log(log)
     figure, axes = plt.subplots(figsize=(6, 3.8))
-    for key, label in (("loss", "batches, while learning"), ("training_mse", "whole training set, fixed weights")):
-        some = [line for line in lines if key in line]
-        axes.plot([line["step"] for line in some], [line[key] for line in some], label=label)
+    plot_log(axes, lines, "loss", label="batches, while learning")
+    plot_log(axes, lines, "training_mse", label="whole training set, fixed weights")
     axes.axhline(0.03, color="grey", linestyle=":", label="0.03")
     axes.set(xlabel="step", ylabel="mean squared error", yscale="log")
-    axes.legend(frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     save(figure, path)
 
 
@@ -213,7 +208,7 @@ def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "autoencoder.pth")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds autoencoder_seed*")
     parser.add_argument("--out", type=Path, default=FIGURES)
@@ -235,8 +230,8 @@ def main() -> None:
         "autoencoder submitted": submitted_table(files, images, test_images),
         "autoencoder runs": run_table(runs, test_images),
     }
-    texts = (DOCS.parent / "README.md", DOCS / "models" / "autoencoder.md")
-    fill([path for path in texts if path.exists()], written)  # not in what is handed in
+    card = DOCS / "models" / "autoencoder.md"
+    fill([card] if card.exists() else [], written)  # it is not in what is handed in
     if runs:
         draw_curve(runs[0] / "log.jsonl", args.out / "autoencoder_curve.png")
     z = encode(model, images)

@@ -9,28 +9,28 @@ The curves are seed 0's, every epoch; "training" is the first 10,000 training im
 as they are and with dropout off, so that both curves mean the same.
 """
 
-import argparse
-import csv
-import hashlib
 import platform
 import re
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     import torch.nn.functional as F
     from answers import kept_result, look
-    from plotting import FIGURES, plt, save
-    from tables import fill, record
+    from plotting import FIGURES, plt, save, tidy
+    from tables import fill, markdown, mean_std, record
     from torch import nn
 
-    from dlcv import cli
-    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, read_checkpoint
     from dlcv.evaluate import LEDGER
+    from dlcv.files import read_rows
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 NAMES = {"plain": "CNN of Part A", "separable": "CNN with depth-wise separable convolutions (Part B)"}
@@ -50,11 +50,7 @@ def evaluate(runs: list[Path], kept: Path, data: Path | None) -> None:
 
 def layer_table(model: CifarCNN) -> str:
     """The question's table, from the model: filters, feature map, weights with bias, neurons."""
-    rows = [
-        "| layer | filters / window / stride / padding | feature map | weights with bias | neurons |",
-        "|---|---|---|---|---|",
-        "| input | | 32 x 32 x 3 | | – |",
-    ]
+    rows = [("input", "", "32 x 32 x 3", "", "–")]
     x, stage, total, neurons = torch.zeros(1, 3, 32, 32), 1, 0, 0
     for layer in model.net:
         x = layer(x)
@@ -73,8 +69,10 @@ def layer_table(model: CifarCNN) -> str:
         else:
             continue  # ReLU, dropout and flattening have no row of their own
         neurons += x.numel()
-        rows.append(f"| {name} | {shape} | {size} | {count:,} | {x.numel():,} |")
-    return "\n".join([*rows, f"| **in all** | | | **{total:,}** | **{neurons:,}** |"])
+        rows.append((name, shape, size, f"{count:,}", f"{x.numel():,}"))
+    rows.append(("**in all**", "", "", f"**{total:,}**", f"**{neurons:,}**"))
+    columns = ("layer", "filters / window / stride / padding", "feature map", "weights with bias", "neurons")
+    return markdown(columns, rows)
 
 
 def cost_table() -> str:
@@ -101,12 +99,11 @@ def cost_table() -> str:
         ("multiply-adds in all", [sum(part["adds"]) for part in counts]),
         ("neurons (memory) in all", [sum(part["neurons"]) for part in counts]),
     ]
-    rows = ["| one image | Part A | Part B | A / B | change |", "|---|---|---|---|---|"]
+    rows = []
     for name, (first, second) in lines:
         shown = [f"{n / 1e6:.2f} M" if "adds" in name else f"{n:,}" for n in (first, second)]
-        cells = [*shown, f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"]
-        rows.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append((name, *shown, f"{first / second:.1f}", f"{100 * (second / first - 1):+.0f} %"))
+    return markdown(("one image", "Part A", "Part B", "A / B", "change"), rows)
 
 
 def setup_table(checkpoint: Path) -> str:
@@ -128,7 +125,7 @@ def setup_table(checkpoint: Path) -> str:
         "precision": "bfloat16 autocast in training, float32 in evaluation" if r["bf16"] else "float32",
         "hardware": "no GPU: one core of an AMD EPYC, about ten minutes a run",
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in values.items())])
+    return markdown(("", ""), values.items())
 
 
 def scores(result: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -160,13 +157,12 @@ def collect(runs: list[Path], kept: Path) -> list[dict[str, str]]:
 
 def submitted(kind: str) -> list[str]:
     """Accuracy in percent of checkpoints/cifar_cnn_<kind>.pth on all training and all test images, by the ledger."""
-    digest = hashlib.sha256((CHECKPOINTS / f"cifar_cnn_{kind}.pth").read_bytes()).hexdigest()[:12]
-    with LEDGER.open(newline="", encoding="utf-8") as file:
-        reads = {
-            read["split"]: 100 * float(read["accuracy"])
-            for read in csv.DictReader(file)
-            if (read["sha256"], read["domain"]) == (digest, "cifar10") and read["images"] in ("50000", "10000")
-        }
+    digest = digest_of(CHECKPOINTS / f"cifar_cnn_{kind}.pth")
+    reads = {
+        read["split"]: 100 * float(read["accuracy"])
+        for read in read_rows(LEDGER)
+        if (read["sha256"], read["domain"]) == (digest, "cifar10") and read["images"] in ("50000", "10000")
+    }
     values = [reads.get("train"), reads.get("test")]
     gap = values[0] - values[1] if None not in values else None  # type: ignore[operator]
     return [f"{value:.2f}" if value is not None else "–" for value in (*values, gap)]
@@ -174,22 +170,19 @@ def submitted(kind: str) -> list[str]:
 
 def final_table(lines: list[dict[str, str]]) -> str:
     """The weights that are handed in; mean ± std over the seeds."""
-    rows = ["| | weights with bias | training accuracy, % | test accuracy, % | gap, points |", "|---|---|---|---|---|"]
-    means = []
+    rows, means = [], []
     for kind, name in NAMES.items():
         weights = sum(p.numel() for p in CifarCNN(CifarCNNConfig(separable=kind == "separable")).parameters())
-        rows.append(f"| submitted model: {name} | {weights:,} | {' | '.join(submitted(kind))} |")
+        rows.append((f"submitted model: {name}", f"{weights:,}", *submitted(kind)))
         mine = [line for line in lines if line["run"].startswith(f"cifar_cnn_{kind}_")]
-        cells = []
-        columns = 100 * np.array(
-            [[float(line[f"{split}_accuracy"]) for split in ("training", "test")] for line in mine]
-        )
-        for values in (*columns.T, columns[:, 0] - columns[:, 1]) if mine else ():
-            spread = f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.1f}{spread} (n = {len(values)})")
         if mine:
-            means.append(f"| {name}, all seeds, {TRAIN_IMAGES:,} training images | {weights:,} | {' | '.join(cells)} |")
-    return "\n".join([*rows, *means])
+            train, test = (
+                100 * np.array([float(line[f"{s}_accuracy"]) for line in mine]) for s in ("training", "test")
+            )
+            cells = [mean_std(values, 1, n=True) for values in (train, test, train - test)]
+            means.append((f"{name}, all seeds, {TRAIN_IMAGES:,} training images", f"{weights:,}", *cells))
+    columns = ("", "weights with bias", "training accuracy, %", "test accuracy, %", "gap, points")
+    return markdown(columns, [*rows, *means])
 
 
 def draw_curves(kind: str, kept: Path, path: Path) -> None:
@@ -201,15 +194,13 @@ def draw_curves(kind: str, kept: Path, path: Path) -> None:
         right.plot(epochs, 100 * accuracies, color=colour, label=split)
     left.set(xlabel="epoch", ylabel="cross entropy, nats")
     right.set(xlabel="epoch", ylabel="accuracy, %")
-    for axes in (left, right):
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right)
     figure.suptitle(f"{NAMES[kind]}, seed 0")
     save(figure, path)
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds cifar_cnn_*_seed*")
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cifar_cnn"), help="what was read, for drawing")
@@ -229,7 +220,7 @@ def main() -> None:
         "cifar cnn setup": setup_table(runs[0] / "model.pth" if runs else CHECKPOINTS / "cifar_cnn_plain.pth"),
         "cifar cnn results": final_table(collect(runs, args.kept)),
     }
-    fill([DOCS.parent / "README.md", DOCS / "models" / "cifar_cnn.md"], written)
+    fill([DOCS / "models" / "cifar_cnn.md"], written)
     for kind in NAMES:
         if any(run.name == f"cifar_cnn_{kind}_seed0" for run in runs):
             draw_curves(kind, args.kept, args.out / f"cifar_cnn_{kind}.png")

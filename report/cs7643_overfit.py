@@ -3,16 +3,17 @@
 python experiments/cs7643_overfit.py && python report/cs7643_overfit.py
 """
 
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import pandas as pd
     from plotting import FIGURES, plt, save
     from tables import fill, markdown, mean_std
-
-    from dlcv import cli
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "cs7643_overfit.csv"
 CARD = RESULTS.parents[1] / "models" / "cs7643.md"

@@ -7,25 +7,26 @@ Runs: those of experiments/study_photos.py cs7643, choices and longtail; of thos
 what docs/results/cs7643_runs.csv has. Curves and the table of choices are written where their runs are there.
 """
 
-import argparse
-import csv
-import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
-    from plotting import FIGURES, plt, save
-    from tables import fill, record
+    from plotting import FIGURES, plt, save, tidy
+    from tables import fill, markdown, mean_std, plus_minus, record
 
-    from dlcv import cli
+    from dlcv.checkpoint import digest_of
     from dlcv.evaluate import LEDGER
+    from dlcv.files import read_rows
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "src" / "dlcv" / "cs7643" / "part2" / "checkpoints"
@@ -38,6 +39,7 @@ LOSSES = {
     "cb_focal": "class-balanced focal loss",
 }
 PARTS = (slice(5), slice(5, 10))  # the larger and the smaller half of the classes
+HALVES = ("five largest classes, %", "five smallest, %")
 PAPERS_GAIN = 4.2  # points, class-balanced focal loss over cross entropy: Cui et al. 2019, table 2, 200 epochs
 SEEDS = 3  # of each loss, before the long tail counts as done
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -75,39 +77,32 @@ def collect(runs: list[Path], kept: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def read_ledger() -> list[dict[str, str]]:
-    with LEDGER.open(newline="", encoding="utf-8") as file:
-        return [read for read in csv.DictReader(file) if read["split"] == "test"]
-
-
 def cell(values: list[float], sign: str = "") -> str:
     """Percent: mean ± std (n = …)."""
-    percent = 100 * np.array(values)
-    spread = f" ± {percent.std(ddof=1):.1f}" if len(percent) > 1 else ""
-    return f"{percent.mean():{sign}.1f}{spread} (n = {len(percent)})"
+    return mean_std(100 * np.array(values), 1, sign, n=True)
 
 
 def network_table(found: list[dict[str, Any]]) -> str:
-    rows = ["| | parameters | epochs | test accuracy, % |", "|---|---|---|---|"]
-    reads = {read["sha256"]: read["accuracy"] for read in read_ledger() if read["domain"] == "cifar10"}
+    rows = []
+    ledger = (read for read in read_rows(LEDGER) if (read["domain"], read["split"]) == ("cifar10", "test"))
+    reads = {read["sha256"]: read["accuracy"] for read in ledger}
     for name, title in NETWORKS.items():
-        digest = hashlib.sha256((CHECKPOINTS / FILES[name]).read_bytes()).hexdigest()[:12]
+        digest = digest_of(CHECKPOINTS / FILES[name])
         mine = [line for line in found if line["run"] == f"cifar_{name}_seed0"]
         if mine and digest in reads:
-            counts = f"{mine[0]['parameters']:,} | {mine[0]['epochs']}"
-            rows.append(f"| submitted {title} ({FILES[name]}) | {counts} | {100 * float(reads[digest]):.1f} |")
+            counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
+            rows.append((f"submitted {title} ({FILES[name]})", *counts, f"{100 * float(reads[digest]):.1f}"))
     for name, title in NETWORKS.items():
         mine = [line for line in found if line["run"].startswith(f"cifar_{name}_seed")]
         if mine:
-            counts = f"{mine[0]['parameters']:,} | {mine[0]['epochs']}"
-            rows.append(f"| {title} | {counts} | {cell([line['accuracy'] for line in mine])} |")
-    return "\n".join(rows)
+            counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
+            rows.append((title, *counts, cell([line["accuracy"] for line in mine])))
+    return markdown(("", "parameters", "epochs", "test accuracy, %"), rows)
 
 
 def long_tail_table(found: list[dict[str, Any]]) -> str:
     """Each loss; its gain over cross entropy paired by seed; the five largest and the five smallest classes."""
-    rows = ["| | test accuracy, % | minus cross entropy, points | five largest classes, % | five smallest, % |"]
-    rows.append("|---|---|---|---|---|")
+    rows = []
     cross_entropy = seeds_of("ce", found)
     for loss, title in LOSSES.items():
         mine = seeds_of(loss, found)
@@ -117,8 +112,8 @@ def long_tail_table(found: list[dict[str, Any]]) -> str:
         pairs = [(line, cross_entropy[seed]) for seed, line in mine.items() if seed in cross_entropy]
         gain = cell([a["accuracy"] - b["accuracy"] for a, b in pairs], "+") if pairs and loss != "ce" else ""
         large, small = ([float(np.mean(line["each"][part])) for line in mine.values()] for part in PARTS)
-        rows.append(f"| {title} | {cell(accuracies)} | {gain} | {cell(large)} | {cell(small)} |")
-    return "\n".join(rows)
+        rows.append((title, cell(accuracies), gain, cell(large), cell(small)))
+    return markdown(("", "test accuracy, %", "minus cross entropy, points", *HALVES), rows)
 
 
 def class_table(found: list[dict[str, Any]]) -> str:
@@ -126,14 +121,12 @@ def class_table(found: list[dict[str, Any]]) -> str:
     present = [loss for loss in LOSSES if seeds_of(loss, found)]
     if not present:
         return ""
-    rows = ["| class | training images | " + " | ".join(LOSSES[loss] for loss in present) + " |"]
-    rows.append("|" + "---|" * (2 + len(present)))
+    rows = []
     for c, name in enumerate(CLASSES):
         runs = [list(seeds_of(loss, found).values()) for loss in present]
         cells = [f"{100 * np.mean([line['each'][c] for line in mine]):.1f}" for mine in runs]
-        count = f"{runs[0][0]['training'][c]:,}"
-        rows.append(f"| {name} | {count} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append((name, f"{runs[0][0]['training'][c]:,}", *cells))
+    return markdown(("class", "training images", *(LOSSES[loss] for loss in present)), rows)
 
 
 def pair_table(found: list[dict[str, Any]]) -> str:
@@ -141,9 +134,10 @@ def pair_table(found: list[dict[str, Any]]) -> str:
     a, b = seeds_of("cb_focal", found), seeds_of("ce", found)
     if not a.keys() & b.keys():
         return ""
-    rows = ["| class-balanced focal loss minus cross entropy | points |", "|---|---|"]
-    rows += [f"| seed {s} | {100 * (a[s]['accuracy'] - b[s]['accuracy']):+.1f} |" for s in sorted(a.keys() & b.keys())]
-    return "\n".join([*rows, f"| the paper, 200 epochs | +{PAPERS_GAIN} |"])
+    gains = {f"seed {s}": 100 * (a[s]["accuracy"] - b[s]["accuracy"]) for s in sorted(a.keys() & b.keys())}
+    gains["the paper, 200 epochs"] = PAPERS_GAIN
+    rows = [(name, f"{gain:+.1f}") for name, gain in gains.items()]
+    return markdown(("class-balanced focal loss minus cross entropy", "points"), rows)
 
 
 def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -160,18 +154,16 @@ def choice_table(runs: Path) -> str:
         last = next(line for line in reversed(read_log(path.parent / "log.jsonl")) if "validation_accuracy" in line)
         large, small = (np.mean([last[f"validation_class_{c}"] for c in range(10)][part]) for part in PARTS)
         loss = LOSSES["ce"] if recipe["loss_type"] == "CE" else LOSSES["cb_focal"]
-        values = (last["validation_accuracy"], large, small)
+        values = [last["validation_accuracy"], float(large), float(small)]
         lines.append((recipe["loss_type"], recipe["learning_rate"], recipe["beta"], loss, recipe["validation"], values))
     counts = ", ".join(f"{n:,}" for n in sorted({line[4] for line in lines})) or "no"
-    rows = [f"| loss (n = 1, {counts} validation images) | learning rate | beta | validation accuracy, % "]
-    rows[0] += "| five largest classes, % | five smallest, % |"
-    rows.append("|---|---|---|---|---|---|")
+    rows = []
     for kind, rate, beta, loss, count, values in sorted(lines):
         error = 100 * (values[0] * (1 - values[0]) / count) ** 0.5
-        cells = [f"{100 * value:.1f}" for value in values]
-        weight = beta if kind == "Focal" else ""
-        rows.append(f"| {loss} | {rate} | {weight} | {cells[0]} ± {error:.1f} | {cells[1]} | {cells[2]} |")
-    return "\n".join(rows)
+        cells = [plus_minus(100 * value, std, 1) for value, std in zip(values, (error, None, None), strict=True)]
+        rows.append((loss, rate, beta if kind == "Focal" else "", *cells))
+    columns = (f"loss (n = 1, {counts} validation images)", "learning rate", "beta", "validation accuracy, %", *HALVES)
+    return markdown(columns, rows)
 
 
 def draw_curves(runs: list[Path], path: Path) -> None:
@@ -210,13 +202,12 @@ def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
         axes.bar(np.arange(10) + (number - (len(present) - 1) / 2) * width, means, width, label=LOSSES[loss])
     axes.set_xticks(range(10), [f"{name}\n{count}" for name, count in zip(CLASSES, counts, strict=True)])
     axes.set(ylabel="test accuracy, %", xlabel="class and its number of training images")
-    axes.legend(frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
     save(figure, path)
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cs7643"), help="what was read")

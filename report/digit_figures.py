@@ -7,23 +7,24 @@
 Seed 0 of each pair, fixed beforehand.
 """
 
-import argparse
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     from answers import kept_result, look
-    from plotting import FIGURES, AnnotationBbox, OffsetImage, plt, save
+    from plotting import FIGURES, AnnotationBbox, OffsetImage, plot_log, plt, save, tidy
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
 
-    from dlcv import cli
     from dlcv.checkpoint import read_checkpoint
     from dlcv.data.digits import PAIRS, read_images, split_folder
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
 TITLES = {"dann": "DANN", "uda": "Improved"}
@@ -78,9 +79,7 @@ def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
 def draw_dann_curves(source: str, target: str, study: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for mode, style in (("source", "--"), ("dann", "-")):
-        log = study / f"{source}_{target}_{mode}_seed0" / "log.jsonl"
-        lines = [line for line in read_log(log) if "loss_label" in line]
-        steps = [line["step"] for line in lines]
+        lines = read_log(study / f"{source}_{target}_{mode}_seed0" / "log.jsonl")
         name = "DANN" if mode == "dann" else "strength 0"
         for axes, key, colour, what in (
             (left, "loss_label", "tab:blue", "label loss"),
@@ -88,16 +87,14 @@ def draw_dann_curves(source: str, target: str, study: Path) -> None:
             (right, "accuracy_label", "tab:blue", "label classifier, source"),
             (right, "accuracy_domain", "tab:red", "domain classifier"),
         ):
-            axes.plot(steps, [line[key] for line in lines], style, color=colour, label=f"{what}, {name}", linewidth=1.2)
+            plot_log(axes, lines, key, linestyle=style, color=colour, label=f"{what}, {name}", linewidth=1.2)
     left.axhline(np.log(2), color="grey", linewidth=0.8, linestyle=":")
     left.annotate("ln 2: the loss of a coin", (0.6, np.log(2)), (0, 30), ("axes fraction", "data"),
                   textcoords="offset points", ha="right", fontsize=8, color="grey")  # fmt: skip
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     right.set(xlabel="step", ylabel="accuracy on training batches", ylim=(0.4, 1.02))
     right.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
-    for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     figure.suptitle(f"{NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
     save(figure, FIGURES / f"dann_curves_{source}_{target}.png")
 
@@ -105,11 +102,10 @@ def draw_dann_curves(source: str, target: str, study: Path) -> None:
 def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
     """Losses; the share of target images that the teacher is sure of, and how many of those are right."""
     run = study / f"{source}_{target}_uda_seed0"
-    lines = [line for line in read_log(run / "log.jsonl") if "loss_label" in line]
-    steps = [line["step"] for line in lines]
+    lines = read_log(run / "log.jsonl")
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
-    left.plot(steps, [line["loss_label"] for line in lines], label="source, with labels", linewidth=1.2)
-    left.plot(steps, [line["loss_target"] for line in lines], label="target (unsure images count as 0)", linewidth=1.2)
+    plot_log(left, lines, "loss_label", label="source, with labels", linewidth=1.2)
+    plot_log(left, lines, "loss_target", label="target (unsure images count as 0)", linewidth=1.2)
     left.set(xlabel="step", ylabel="loss on training batches (nats)", ylim=(0, 1.5))
     threshold = read_checkpoint(run / "model.pth")["provenance"]["recipe"]["threshold"]
     when, share, precision, accuracy = [], [], [], []
@@ -126,14 +122,10 @@ def draw_uda_curves(source: str, target: str, study: Path, kept: Path) -> None:
         (accuracy, "right among all target-train images (likewise)"),
     ):
         right.plot(when, values, "o-", markersize=3, linewidth=1.2, label=label)
-    right.plot(
-        steps, [line["sure"] for line in lines], color="grey", linewidth=0.8,
-        label="share of training batches' images that taught (teacher in training, aligned)",
-    )  # fmt: skip
+    label = "share of training batches' images that taught (teacher in training, aligned)"
+    plot_log(right, lines, "sure", color="grey", linewidth=0.8, label=label)
     right.set(xlabel="step", ylabel="share", ylim=(None, 1.01))
-    for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.16))
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16))
     figure.suptitle(f"Improved {NAMES[source]} → {NAMES[target]}, seed 0", y=0.97)
     save(figure, FIGURES / f"uda_curves_{source}_{target}.png")
 
@@ -188,7 +180,7 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("method", choices=("dann", "uda"))
     parser.add_argument("--evaluate", action="store_true", help="read the test sets first (adds to the ledger)")
     parser.add_argument("--study", type=Path, help="folder of the runs (default runs/study_METHOD)")

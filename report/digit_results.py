@@ -8,27 +8,26 @@ A test accuracy is taken from the ledger, by the checkpoint's SHA-256; a run tha
 oracle is the best of a run's snapshots by test accuracy: what choosing by the answers would have gained, no result.
 """
 
-import argparse
-import csv
-import hashlib
-import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
+    import answers
     import numpy as np
     from plotting import FIGURES, plt, save
     from scipy.stats import spearmanr
-    from tables import fill
+    from tables import fill, markdown, mean_std, plus_minus
 
-    from dlcv import cli
-    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, read_checkpoint
     from dlcv.data.digits import PAIRS
-    from dlcv.files import atomic_path
+    from dlcv.files import read_rows, write_rows
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 STUDIES = ("study_dann", "study_uda")
@@ -48,17 +47,12 @@ SUBMITTED = {"dann": "DANN, submitted model", "uda": "improved, submitted model"
 TEXTS = [DOCS / "models" / "dann.md", DOCS / "models" / "uda.md", DOCS.parent / "README.md"]
 
 
-def digest_of(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
 def read_ledger() -> dict[tuple[str, str, str], dict[str, str]]:
     """(sha256, domain, statistics) → line, test sets only."""
     ledger = DOCS / "test_reads.csv"
     if not ledger.exists():
         return {}
-    with ledger.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
+    rows = (row for row in read_rows(ledger) if row["split"] == "test")
     return {(row["sha256"], row["domain"], row["statistics"]): row for row in rows}
 
 
@@ -84,10 +78,7 @@ def evaluate(studies: list[Path], data: Path | None) -> None:
             if (digest_of(file), recipe["target"], statistics) not in known:
                 waiting.setdefault((recipe["target"], statistics, purpose), []).append(file)
     for (domain, statistics, purpose), files in waiting.items():
-        command = [sys.executable, "-m", "dlcv.evaluate", *map(str, files), "--domain", domain]
-        command += ["--statistics", statistics, "--purpose", purpose]
-        if subprocess.run(command + (["--data", str(data)] if data else []), check=False).returncode:
-            raise cli.UserError("dlcv.evaluate failed, see above")
+        answers.evaluate(files, data, "--domain", domain, "--statistics", statistics, "--purpose", purpose)
 
 
 def collect(studies: list[Path]) -> None:
@@ -135,11 +126,8 @@ def collect(studies: list[Path]) -> None:
             )
     if not lines:
         raise cli.UserError("there is no model.pth yet: run experiments/study_digits.py dann first")
-    for target, found in ((RESULTS, lines), (SNAPSHOTS, early)):
-        with atomic_path(target) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, list(found[0]) if found else [], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(found)
+    write_rows(RESULTS, lines)
+    write_rows(SNAPSHOTS, early)
 
 
 SEEN = ("agreement", "balance", "confidence")  # at every snapshot, without labels
@@ -150,8 +138,7 @@ def read_results() -> list[dict[str, str]]:
     """The evaluated runs of docs/results/digit_runs.csv."""
     if not RESULTS.exists():
         raise cli.UserError(f"{RESULTS} is not there: run this with --collect first")
-    with RESULTS.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["test_accuracy"]]
+    return [row for row in read_rows(RESULTS) if row["test_accuracy"]]
 
 
 def read_runs() -> list[dict[str, str]]:
@@ -170,31 +157,21 @@ def accuracies(mode: str, statistics: str, source: str, target: str, column: str
     }
 
 
-def cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    percent = 100 * np.array(values)
-    if len(percent) == 1:
-        return f"{percent[0]:.1f} (n = 1)"
-    return f"{percent.mean():.1f} ± {percent.std(ddof=1):.1f}" + ("" if len(percent) == 3 else f" (n = {len(percent)})")
+def cell(values: list[float], sign: str = "") -> str:
+    """Percent, mean ± std over the seeds, whose number is said where it is not three."""
+    return mean_std(100 * np.array(values), 1, sign, n=len(values) != 3) if values else "–"
 
 
-def line(name: str, cells: list[str]) -> str:
-    return f"| {name} | " + " | ".join(cells) + " |"
-
-
-def header(first: str) -> str:
-    names = [first, *(f"{LETTER[s]}→{LETTER[t]}" for s, t in PAIRS)]
-    return "| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|"
+def pair_table(first: str, rows: Iterable[Sequence[object]]) -> str:
+    """A column for each pair of domains."""
+    return markdown((first, *(f"{LETTER[s]}→{LETTER[t]}" for s, t in PAIRS)), rows)
 
 
 def accuracy_table() -> str:
-    lines = [header("target test, %")]
-    lines += [line(name, submitted(method)) for method, name in SUBMITTED.items()]
+    rows: list[Sequence[object]] = [(name, *submitted(method)) for method, name in SUBMITTED.items()]
     for mode, statistics, name in ROWS:
-        lines.append(line(name, [cell(list(accuracies(mode, statistics, s, t).values())) for s, t in PAIRS]))
-    lines.append(line("courses' baseline for DANN", [str(BASELINES[pair]) for pair in PAIRS]))
-    return "\n".join(lines)
+        rows.append((name, *(cell(list(accuracies(mode, statistics, s, t).values())) for s, t in PAIRS)))
+    return pair_table("target test, %", [*rows, ("courses' baseline for DANN", *BASELINES.values())])
 
 
 def submitted(method: str) -> list[str]:
@@ -204,21 +181,16 @@ def submitted(method: str) -> list[str]:
     return [f"{100 * float(read['accuracy']):.1f}" if read else "–" for read in found]
 
 
-def signed(differences: list[float]) -> str:
-    text = cell(differences)
-    return text if text.startswith(("-", "–")) else f"+{text}"
-
-
 def gain_table(mode: str, other: str, name: str, other_name: str) -> str:
     """Differences by seed: what `mode` gains over `other`, and what choosing the step by the answers would have."""
     gains, oracles = [], []
     for s, t in PAIRS:
         with_it, without = accuracies(mode, "target", s, t), accuracies(other, "target", s, t)
         best = accuracies(mode, "target", s, t, "oracle_accuracy")
-        gains.append(signed([with_it[seed] - without[seed] for seed in sorted(with_it.keys() & without.keys())]))
-        oracles.append(signed([best[seed] - with_it[seed] for seed in sorted(with_it.keys() & best.keys())]))
-    lines = [header("points, paired by seed"), line(f"{name} minus {other_name}", gains)]
-    return "\n".join([*lines, line(f"oracle (best snapshot by test) minus {name}", oracles)])
+        gains.append(cell([with_it[seed] - without[seed] for seed in sorted(with_it.keys() & without.keys())], "+"))
+        oracles.append(cell([best[seed] - with_it[seed] for seed in sorted(with_it.keys() & best.keys())], "+"))
+    rows = [(f"{name} minus {other_name}", *gains), (f"oracle (best snapshot by test) minus {name}", *oracles)]
+    return pair_table("points, paired by seed", rows)
 
 
 def ablation_table(
@@ -229,8 +201,7 @@ def ablation_table(
     `columns`: heading → (mode, source, target). `more`: a score without labels that stands beside the accuracy.
     """
     rows = [row for row in read_results() if row["statistics"] == "target" and row["seed"] == "0"]
-    headings = [*columns, *(f"{more} {name}" for name in columns if more)]
-    lines = [line("seed 0, target test, % (n = 1)", headings), "|---" * (len(headings) + 1) + "|"]
+    lines = []
     others = {row["study"] for row in rows if row["study"].startswith(prefix)} - {first[0]}
     names = {first[0]: first[1]} | {study: study_name(study, prefix) for study in sorted(others)}
     for study, name in names.items():
@@ -239,8 +210,10 @@ def ablation_table(
             for wanted in columns.values():
                 found = [r for r in rows if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted]
                 cells.append(f"{100 * float(found[0][key]):.1f}" if found else "–")
-        lines.append(line(name, cells))
-    return "\n".join(lines)
+        lines.append((name, *cells))
+    return markdown(
+        ("seed 0, target test, % (n = 1)", *columns, *(f"{more} {name}" for name in columns if more)), lines
+    )
 
 
 NAMES = {  # else a study is called as its folder
@@ -250,10 +223,7 @@ NAMES = {  # else a study is called as its folder
 
 
 def read_snapshots() -> list[dict[str, str]]:
-    if not SNAPSHOTS.exists():
-        return []
-    with SNAPSHOTS.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(SNAPSHOTS) if SNAPSHOTS.exists() else []
 
 
 def variants(source: str, target: str) -> list[dict[str, str]]:
@@ -276,7 +246,7 @@ def rank_correlation(rows: list[dict[str, str]], name: str) -> float:
 
 def rule_table() -> str:
     """How well scores without labels order what could have been chosen: steps of a run, variants of the recipe."""
-    lines = [header("Spearman's correlation with test accuracy")]
+    table: list[Sequence[object]] = []
     for name in (*SEEN, "step"):
         cells = []
         for source, target in PAIRS:
@@ -284,39 +254,37 @@ def rule_table() -> str:
             seeds = sorted({r["seed"] for r in rows})
             found = [rank_correlation([r for r in rows if r["seed"] == seed], name) for seed in seeds]
             cells.append(f"{np.mean(found):.2f} (n = {len(found)})" if found else "–")
-        lines.append(line(f"{name.replace('step', 'the step number alone')}, over a run's snapshots, n runs", cells))
+        table.append((f"{name.replace('step', 'the step number alone')}, over a run's snapshots, n runs", *cells))
     for name in ("agreement", "balance", "reverse_accuracy"):
         cells = []
         for pair in PAIRS:
             rows = variants(*pair)
             cells.append(f"{rank_correlation(rows, name):.2f} (of {len(rows)})" if len(rows) > 2 else "–")
-        lines.append(line(f"{name.replace('_accuracy', ' validation')}, over the ablation's variants", cells))
+        table.append((f"{name.replace('_accuracy', ' validation')}, over the ablation's variants", *cells))
     for name, told in (
         ("agreement", "variant with the most agreement"),
         ("test_accuracy", "best variant by test answers"),
     ):
         best = [max(variants(*pair), key=lambda row: float(row[name]), default=None) for pair in PAIRS]
-        lines.append(line(told, [study_name(row["study"], "ablation_uda_") if row else "–" for row in best]))
+        table.append((told, *(study_name(row["study"], "ablation_uda_") if row else "–" for row in best)))
     gaps = []
     for source, target in PAIRS:
         agreed = accuracies("uda", "target", source, target, "agreement")
         truth = accuracies("uda", "target", source, target)
-        gaps.append(signed([agreed[seed] - truth[seed] for seed in sorted(truth)]))
-    return "\n".join([*lines, line("agreement minus test accuracy of the kept models, points", gaps)])
+        gaps.append(cell([agreed[seed] - truth[seed] for seed in sorted(truth)], "+"))
+    table.append(("agreement minus test accuracy of the kept models, points", *gaps))
+    return pair_table("Spearman's correlation with test accuracy", table)
 
 
 def distance_table() -> str:
     """Proxy A-distances of the published models' features: experiments/domain_distance.py."""
-    with DISTANCES.open(newline="", encoding="utf-8") as file:
-        rows = {(row["method"], row["source"], row["target"]): row for row in csv.DictReader(file)}
-    lines = [header("proxy A-distance of the submitted models")]
+    rows = {(row["method"], row["source"], row["target"]): row for row in read_rows(DISTANCES)}
+    lines = []
     for method, name in (("dann", "DANN"), ("uda", "improved")):
         found = [rows.get((method, *pair)) for pair in PAIRS]
-        cells = [
-            f"{float(row['a_distance']):.2f} ± {float(row['a_distance_std']):.2f}" if row else "–" for row in found
-        ]
-        lines.append(line(name, cells))
-    return "\n".join(lines)
+        cells = [plus_minus(float(r["a_distance"]), float(r["a_distance_std"]), 2) if r else "–" for r in found]
+        lines.append((name, *cells))
+    return pair_table("proxy A-distance of the submitted models", lines)
 
 
 def draw_rule() -> None:
@@ -387,7 +355,7 @@ def tables() -> dict[str, str]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--evaluate", action="store_true", help="look at the test sets (adds to the ledger)")
     parser.add_argument("--collect", action="store_true", help="read the runs and the ledger anew")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds study_* and ablation_*")

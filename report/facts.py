@@ -1,6 +1,5 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
-import csv
 import re
 from dataclasses import asdict
 from fractions import Fraction
@@ -14,7 +13,9 @@ from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
 from dlcv.data.flowers import CHOSEN
+from dlcv.files import read_rows
 from dlcv.models.dann import DomainClassifier
+from dlcv.models.table import load_any
 from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,12 +58,9 @@ class Facts:
         return [path.as_posix() for path in reached(scripts)]
 
     def parameters(self, checkpoint: str) -> str:
-        """Number of weights of a checkpoint, buffers of normalisations not counted, with thousands separated."""
-        weights = read_checkpoint(ROOT / "checkpoints" / f"{checkpoint}.pth")["weights"]
-        buffers = re.compile(
-            r"(running_mean|running_var|num_batches_tracked|\.mean|\.var|\._[uv]|prior.*|flow\.frequencies)$"
-        )
-        return f"{sum(tensor.numel() for name, tensor in weights.items() if not buffers.search(name)):,}"
+        """Number of weights of a checkpoint's network, with thousands separated."""
+        model = load_any(ROOT / "checkpoints" / f"{checkpoint}.pth")
+        return f"{sum(p.numel() for p in model.parameters()):,}"
 
     def domain_classifier(self) -> dict[str, str]:
         """DANN's second classifier, which no checkpoint holds: its layers as "inputs → outputs", its parameters."""
@@ -161,16 +159,17 @@ class Facts:
 
     def long_tail(self) -> dict[str, str]:
         """Training images of the long-tailed CIFAR-10: of the largest class, of the smallest, and of all."""
-        counts = [int(row[1].replace(",", "")) for row in self.rows("cs7643", "cs7643 long tail by class")[1:]]
-        return {
-            name: f"{n:,}"
-            for name, n in zip(("largest", "smallest", "images"), (counts[0], counts[-1], sum(counts)), strict=True)
-        }
+        counts = self._class_counts()
+        return {"largest": f"{max(counts):,}", "smallest": f"{min(counts):,}", "images": f"{sum(counts):,}"}
 
     def weight_ratio(self, beta: float) -> str:
         """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""
-        counts = [int(row[1].replace(",", "")) for row in self.rows("cs7643", "cs7643 long tail by class")[1:]]
+        counts = self._class_counts()
         return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
+
+    def _class_counts(self) -> list[int]:
+        row = self._newest("cs7643_runs.csv", run="cifar_longtail_ce_seed0")
+        return [int(count) for count in row["training_images"].split()]
 
     def theory(self) -> dict[str, Any]:
         """CS7643's theory questions, computed: A as rows of names, (x, W, b, h(x)) at the three points, the kinks."""
@@ -198,8 +197,7 @@ class Facts:
 
     def _newest(self, name: str, **wanted: str) -> dict[str, str]:
         """The last line of docs/results/<name> in which these columns hold these values."""
-        with (ROOT / "docs" / "results" / name).open(newline="", encoding="utf-8") as file:
-            found = [row for row in csv.DictReader(file) if wanted.items() <= row.items()]
+        found = [row for row in read_rows(ROOT / "docs" / "results" / name) if wanted.items() <= row.items()]
         if not found:
             told = ", ".join(f"{column} '{value}'" for column, value in wanted.items())
             raise cli.UserError(f"docs/results/{name} has no line with {told}")

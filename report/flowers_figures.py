@@ -7,19 +7,23 @@ Writes report/figures/flowers_*.png, the latents to report/figures/flowers_laten
 docs/results/flowers_study.csv and the tables in docs/models/flowers.md.
 """
 
-import argparse
 import copy
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import FIGURES, draw_faces, plt, save
-    from tables import fill, record
+    from plotting import FIGURES, draw_faces, plot_log, plt, save, tidy
+    from tables import fill, markdown, record
     from torch import nn
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.flowers import Flowers, read_flowers
     from dlcv.files import atomic_path
@@ -27,8 +31,6 @@ try:
     from dlcv.models.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
     from dlcv.sampling import SEED, sample_images
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHEET = 256  # images on the sheet of favourites
@@ -37,8 +39,7 @@ ALPHAS = np.arange(11) / 10
 
 def layer_table(network: nn.Sequential, x: torch.Tensor) -> str:
     """Every layer's output and trainable parameters for the input x, (1, Z, 1, 1) or (1, 3, size, size)."""
-    rows = ["| layer | output | parameters |", "|---|---|---|"]
-    total = 0
+    rows, total = [], 0
     with torch.no_grad():
         for layer in copy.deepcopy(network).eval():
             x = layer(x)
@@ -50,8 +51,8 @@ def layer_table(network: nn.Sequential, x: torch.Tensor) -> str:
                 name += f" {layer.in_channels} → {layer.out_channels}, stride {layer.stride[0]}, padding "
                 name += f"{layer.padding[0]}{spectral}"
             if count:
-                rows.append(f"| {name} | {' x '.join(str(n) for n in x.shape[1:]) or '1'} | {count:,} |")
-    return "\n".join([*rows, f"| in all | | {total:,} |"])
+                rows.append((name, " x ".join(str(n) for n in x.shape[1:]) or "1", f"{count:,}"))
+    return markdown(("layer", "output", "parameters"), [*rows, ("in all", "", f"{total:,}")])
 
 
 def spherical(a: torch.Tensor, b: torch.Tensor, alpha: float) -> torch.Tensor:
@@ -106,20 +107,15 @@ def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int 
 
 def draw_curves(log: Path, path: Path) -> None:
     """Both losses, and the discriminator's mean probability for photographs and for generated images."""
-    lines = [line for line in read_log(log) if "loss_d" in line]
+    lines = read_log(log)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
-    for axes, key, label in (
-        (left, "loss_d", "discriminator's loss"),
-        (left, "loss_g", "generator's loss"),
-        (right, "d_real", "D(x), photographs"),
-        (right, "d_fake", "D(G(z)), generated images"),
-    ):
-        axes.plot([line["step"] for line in lines], [line[key] for line in lines], label=label)
+    plot_log(left, lines, "loss_d", label="discriminator's loss")
+    plot_log(left, lines, "loss_g", label="generator's loss")
+    plot_log(right, lines, "d_real", label="D(x), photographs")
+    plot_log(right, lines, "d_fake", label="D(G(z)), generated images")
     left.set(xlabel="step", ylabel="binary cross entropy")
     right.set(xlabel="step", ylabel="probability", ylim=(0, 1))
-    for axes in (left, right):
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right)
     save(figure, path)
 
 
@@ -145,7 +141,7 @@ def images_of(x: torch.Tensor) -> np.ndarray:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "flowers.pth")
     parser.add_argument("--run", type=Path, default=Path("runs/flowers_seed0"), help="folder of the training")
@@ -172,9 +168,7 @@ def main() -> None:
     tables = {
         "flowers generator": layer_table(g.net, torch.zeros(1, width, 1, 1).double()),
         "flowers discriminator": layer_table(d.net, torch.zeros(1, 3, size, size).double()),
-        "flowers recipe": "\n".join(
-            ["| hyper-parameter | value |", "|---|---|", *(f"| {key} | {value} |" for key, value in r.items())]
-        ),
+        "flowers recipe": markdown(("hyper-parameter", "value"), r.items()),
     }
     save_image(args.out / "flowers_samples.png", make_grid(sample_images(g, repro.noise(SEED, 32, width)), 8))  # d
     draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
@@ -187,12 +181,9 @@ def main() -> None:
     for mode in ("training", "evaluation"):
         difference = (images[f"{mode} mode, at once"] - images[f"{mode} mode, one by one"]).abs()
         numbers[f"{mode} mode"] = (float(difference.max()), float(difference.mean()))
-    tables["flowers batch"] = "\n".join(
-        [
-            "| at once against one by one | largest difference | mean difference |",
-            "|---|---|---|",
-            *(f"| {mode} | {largest:.2g} | {mean:.2g} |" for mode, (largest, mean) in numbers.items()),
-        ]
+    tables["flowers batch"] = markdown(
+        ("at once against one by one", "largest difference", "mean difference"),
+        [(mode, *(f"{value:.2g}" for value in values)) for mode, values in numbers.items()],
     )
 
     sheet = repro.noise(args.seed, SHEET, width)  # g
@@ -202,13 +193,10 @@ def main() -> None:
     arc = torch.stack([spherical(first, second, alpha) for alpha in ALPHAS])
     draw_faces([sample_images(g, convex), sample_images(g, arc)], args.out / "flowers_mixed.png",
                row_titles=["convex", "spherical"], titles=[f"{alpha:.1f}" for alpha in ALPHAS])  # fmt: skip
-    tables["flowers norms"] = "\n".join(
-        [
-            f"| α | {' | '.join(f'{alpha:.1f}' for alpha in ALPHAS)} |",
-            "|---" * 12 + "|",
-            f"| convex | {' | '.join(f'{x:.1f}' for x in convex.norm(dim=1).tolist())} |",
-            f"| spherical | {' | '.join(f'{x:.1f}' for x in arc.norm(dim=1).tolist())} |",
-        ]
+    norms = (("convex", convex), ("spherical", arc))
+    tables["flowers norms"] = markdown(
+        ("α", *(f"{alpha:.1f}" for alpha in ALPHAS)),
+        [(name, *(f"{x:.1f}" for x in line.norm(dim=1).tolist())) for name, line in norms],
     )
     with atomic_path(args.out / "flowers_latents.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, batch=z.numpy(), sheet=sheet.numpy(), favourites=np.array(args.favourites),

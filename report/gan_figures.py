@@ -4,14 +4,19 @@ python report/gan_figures.py          # from checkpoints/gan.pth, vae.pth and ru
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces, draw_gan_curves, draw_strips, draw_text, plt, save
 
-    from dlcv import cli, metrics
+    from dlcv import metrics
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import make_grid, save_image
@@ -19,8 +24,6 @@ try:
     from dlcv.models.vae import VAE
     from dlcv.repro import noise
     from dlcv.sampling import SEED, sample_images
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 NEAREST_OF = 8  # generated faces whose nearest training faces are shown
 CANDIDATES = 300  # nearest in pixels, whose features are compared

@@ -1,49 +1,47 @@
-"""Writes the README's table of what our own repository gets, from a grading of it.
+"""Writes the table of this repository's own points into docs/grading.md, from a grading of it.
 
 python -m grader . --data hw3_data --out results/grade
 python report/grade_table.py results/grade/results.json
 """
 
-import argparse
 import json
+import sys
 from pathlib import Path
 
-try:
-    from tables import fill
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
-    from dlcv import cli
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
+from dlcv import cli
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+with cli.packages_needed(__doc__):
+    from tables import fill, markdown
+
+TEXT = Path(__file__).resolve().parents[1] / "docs" / "grading.md"
 
 
 def table(content: dict[str, object]) -> str:
     """Markdown of results.json's problems; broken rules have no row, but are counted."""
     tests: list[dict[str, object]] = content["tests"]  # type: ignore[assignment]
-    lines = ["| problem | | points | measured, or why not |", "|---|---|---|---|"]
+    rows: list[tuple[object, ...]] = []
     for test in (test for test in tests if test["number"] != "rules"):
         points = (
             f"{test['score']:g} of {test['max_score']:g}" if "max_score" in test else test.get("status", "left out")
         )
         name, told = (str(test[key]).replace("|", "\\|") for key in ("name", "output"))
-        told = told.removeprefix("left out: ")
-        lines.append(f"| {test['number']} | {name} | {points} | {told} |")
+        rows.append((test["number"], name, points, told.removeprefix("left out: ")))
     broken = sum(test["number"] == "rules" for test in tests)
     most = sum(float(str(test.get("max_score", 0))) for test in tests)
-    lines.append(
-        f"| all | static rules broken: {broken} | {content['score']:g} of {most:g} | {content['execution_time']} s |"
-    )
-    return "\n".join(lines)
+    points = f"{content['score']:g} of {most:g}"
+    rows.append(("all", f"static rules broken: {broken}", points, f"{content['execution_time']} s"))
+    return markdown(("problem", "", "points", "measured, or why not"), rows)
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("results", type=Path, metavar="results.json")
     args = parser.parse_args()
     if not args.results.is_file():
         raise cli.UserError(f"{args.results} is not there: python -m grader writes it")
-    fill([README], {"grades": table(json.loads(args.results.read_text(encoding="utf-8")))})
+    fill([TEXT], {"grades": table(json.loads(args.results.read_text(encoding="utf-8")))})
 
 
 if __name__ == "__main__":

@@ -5,23 +5,24 @@
 The faces and their reconstructions are pictures of people and stay out of the repository where their licence says so.
 """
 
-import argparse
-import csv
+import sys
 from itertools import combinations
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
-    from plotting import FIGURES, draw_faces, plt, save
+    from plotting import FIGURES, draw_faces, plot_log, plt, save
     from scipy.stats import rankdata, spearmanr
 
-    from dlcv import cli
     from dlcv.data.folders import list_images
+    from dlcv.files import read_rows
     from dlcv.images import read_rgb
     from dlcv.inversion import METRICS
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 NAMES = {"l2": "L2 distance", "lpips": "LPIPS", "cosine": "cosine distance"}
 
@@ -32,11 +33,8 @@ def read_results(path: Path) -> tuple[list[str], list[str], np.ndarray]:
     Raises UserError where it is missing or some image of some run is not in it.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = {
-                (row["run"], row["image_name"]): [float(row[metric]) for metric in METRICS]
-                for row in csv.DictReader(file)
-            }
+        lines = {(row["run"], row["image_name"]): row for row in read_rows(path)}
+        rows = {key: [float(row[metric]) for metric in METRICS] for key, row in lines.items()}
         runs, images = (list(dict.fromkeys(key[i] for key in rows)) for i in (0, 1))
         return runs, images, np.array([[rows[run, image] for image in images] for run in runs])
     except (OSError, KeyError, ValueError) as error:
@@ -47,9 +45,9 @@ def draw_curves(folder: Path, runs: list[str], path: Path) -> None:
     """Every metric over the iterations, mean over the images, a line for every run."""
     figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 3.8))
     for run in runs:
-        lines = [line for line in read_log(folder / run / "log.jsonl") if METRICS[0] in line]
+        lines = read_log(folder / run / "log.jsonl")
         for axis, metric in zip(axes, METRICS, strict=True):
-            axis.plot([line["step"] for line in lines], [line[metric] for line in lines], label=run)
+            plot_log(axis, lines, metric, label=run)
             axis.set(xlabel="iteration", ylabel=NAMES[metric], yscale="log")
     figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=8)
     figure.subplots_adjust(bottom=0.32, wspace=0.3)
@@ -87,7 +85,7 @@ def draw_reconstructions(targets: Path, folder: Path, runs: list[str], images: l
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", type=Path, required=True, help="folder of the aligned portraits")
     parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the experiment's runs")
     parser.add_argument("--results", type=Path, default=FIGURES.parents[1] / "docs" / "results" / "inversion.csv")

@@ -3,21 +3,22 @@
 python report/make_page.py              # from docs/models and report/figures; what is not there yet is left out
 """
 
-import argparse
 import base64
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import jinja2
     from facts import Facts
     from PIL import Image
 
-    from dlcv import cli
     from dlcv.checkpoint import current_commit
     from dlcv.files import write_text
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 REPORT = Path(__file__).resolve().parent
 FIGURES = REPORT / "figures"
@@ -167,7 +168,7 @@ def contents() -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=REPORT / "index.html")
     args = parser.parse_args()
     loader = jinja2.FileSystemLoader(REPORT / "templates")

@@ -7,20 +7,21 @@ Texts: report/templates/*.typ (Typst, filled by Jinja2: << … >>). Every number
 checkpoints, docs/results and the tables in docs/models; a number that is not there ends with its name.
 """
 
-import argparse
 import re
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import jinja2
     import typst
     from facts import Facts, escape
 
-    from dlcv import cli
     from dlcv.checkpoint import CODE, current_commit
     from dlcv.files import write_bytes
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -71,7 +72,7 @@ def build(name: str, student: str, out: Path) -> Path:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("reports", nargs="*", metavar="REPORT", help=f"of {', '.join(FILES)}; all if none is given")
     parser.add_argument("--id", default="studentID", help="your student ID (studentID)")
     parser.add_argument("--out", type=Path, default=ROOT, help="folder of the PDFs: the repository's root")

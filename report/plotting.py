@@ -8,6 +8,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ["MPLBACKEND"] = "Agg"
 import matplotlib.pyplot as plt
@@ -28,7 +29,7 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 
 def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
     """--checkpoint, --log, --no-curves and --out of a GAN's figures. Raises UserError when the log is not there."""
-    parser = cli.ArgumentParser(description=usage, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=usage)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
     parser.add_argument("--log", type=Path, default=Path(f"runs/{name}_seed0/log.jsonl"))
     parser.add_argument("--out", type=Path, default=FIGURES)
@@ -51,6 +52,19 @@ def save(figure: plt.Figure, path: Path) -> None:
     print(path)
 
 
+def plot_log(axes: plt.Axes, lines: Sequence[dict[str, Any]], key: str, **style: Any) -> None:
+    """Plots a column of a log.jsonl over the steps; lines that lack it are left out."""
+    some = [line for line in lines if key in line]
+    axes.plot([line["step"] for line in some], [line[key] for line in some], **style)
+
+
+def tidy(*plots: plt.Axes, **legend: Any) -> None:
+    """A legend without a frame (`legend`: more of its options) and no lines above and right, for each plot."""
+    for axes in plots:
+        axes.legend(frameon=False, **legend)
+        axes.spines[["top", "right"]].set_visible(False)
+
+
 def draw_text(columns: Sequence[str], path: Path) -> None:
     """Columns of text, as print() shows it, side by side in one readable picture."""
     lines = max(column.count("\n") + 1 for column in columns)
@@ -71,6 +85,8 @@ def draw_faces(
     """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
     columns = max(len(row) for row in rows)
     figure, grid = plt.subplots(len(rows), columns, figsize=(columns * 1.05, len(rows) * 1.05), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
     for index, row in enumerate(rows):
         for axes, picture in zip(grid[index], row, strict=False):
             axes.imshow(picture)
@@ -79,8 +95,6 @@ def draw_faces(
                                 ha="right", va="center", fontsize=9)  # fmt: skip
     for axes, title in zip(grid[0], titles, strict=False):
         axes.set_title(title, fontsize=9)
-    for axes in grid.flat:
-        axes.axis("off")
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
     save(figure, path)
 
@@ -110,6 +124,5 @@ def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = 
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.legend(frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-        axes.spines[["top", "right"]].set_visible(False)
+    tidy(left, right, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     save(figure, path)

@@ -3,21 +3,23 @@
 python report/sagan_figures.py        # from checkpoints/sagan.pth and runs/sagan_seed0/log.jsonl
 """
 
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from plotting import draw_gan_curves, draw_text, gan_arguments, plt, save
 
-    from dlcv import cli
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image
     from dlcv.models.sagan import SAGANDiscriminator, SAGANDiscriminatorConfig, SAGANGenerator, SelfAttention
     from dlcv.repro import noise
     from dlcv.sampling import SEED, sample_images
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 FACES = 4  # whose attention is shown
 POINTS = ((6, 5), (11, 8), (2, 8), (8, 1))  # row and column of 16

@@ -7,15 +7,16 @@
 Of several lines with one purpose and reference the newest counts.
 """
 
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import pandas as pd
     from tables import face_scores, fill, markdown, mean_std
-
-    from dlcv import cli
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ROOT = Path(__file__).resolve().parents[1]
 FACES = ROOT / "docs" / "results" / "face_scores.csv"

@@ -3,18 +3,23 @@
 python report/stylegan2_figures.py            # from checkpoints/stylegan2.pth and runs/stylegan2_seed0/log.jsonl
 """
 
-try:
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import draw_faces, draw_gan_curves, gan_arguments
 
-    from dlcv import cli, repro
+    from dlcv import repro
     from dlcv.images import make_grid, save_image
     from dlcv.models.stylegan2 import StyleGAN2Generator
     from dlcv.sampling import SEED, sample_images
     from dlcv.stylegan2_public import load_generator
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 TRUNCATIONS = (0.0, 0.25, 0.5, 0.7, 0.85, 1.0, 1.25)
 MIXED = 6  # rows and columns of the style mixing

@@ -1,7 +1,5 @@
 """Tables that programs write into the texts, between <!-- name … --> and <!-- end -->, and csv files behind them."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -9,21 +7,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dlcv.files import write_text
+from dlcv.files import read_rows, write_rows, write_text
 
 FACE_DIGITS = {"frechet": 1, "kernel": 4, "precision": 2, "recall": 2}  # columns of face_scores.csv, and digits
 
 
-def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
-def mean_std(values: Sequence[float], digits: int) -> str:
-    """Mean ± standard deviation (n - 1 in its denominator), or a single value without."""
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+def plus_minus(mean: float, std: float | None, digits: int, sign: str = "") -> str:
+    """A mean and the standard deviation beside it, where there is one; `sign`: "+" shows that of a gain."""
+    return f"{mean:{sign}.{digits}f}" + (f" ± {std:.{digits}f}" if std is not None else "")
+
+
+def mean_std(values: Sequence[float] | np.ndarray, digits: int, sign: str = "", n: bool = False) -> str:
+    """Mean ± standard deviation (n - 1 in its denominator), or a single value without; with `n`, their number."""
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return plus_minus(float(np.mean(values)), std, digits, sign) + (f" (n = {len(values)})" if n else "")
 
 
 def face_scores(path: Path) -> pd.DataFrame:
@@ -63,17 +66,10 @@ def record(path: Path, lines: Sequence[Mapping[str, object]]) -> list[dict[str, 
     Lines of runs that are not on this machine any more stay.
     Raises ValueError where the file has columns that `lines` have not.
     """
-    earlier: list[dict[str, str]] = []
-    if path.exists():
-        with path.open(newline="", encoding="utf-8") as file:
-            earlier = list(csv.DictReader(file))
+    earlier = read_rows(path) if path.exists() else []
     new = [{key: str(value) for key, value in line.items()} for line in lines]
     found = {line["run"]: line for line in [*earlier, *new]}
-    if not found:
-        return []
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, list((new or earlier)[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found[run] for run in sorted(found))
-    write_text(path, text.getvalue())
-    return [found[run] for run in sorted(found)]
+    rows = [found[run] for run in sorted(found)]
+    if rows:
+        write_rows(path, rows, (new or earlier)[0])
+    return rows

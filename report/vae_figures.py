@@ -7,9 +7,14 @@ edited (the second and third) are drawn with seed 0.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-try:
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+
+from dlcv import cli
+
+with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import FIGURES, draw_faces, draw_strips, draw_text, plt, save
@@ -18,7 +23,6 @@ try:
     from sklearn.metrics import roc_auc_score
     from sklearn.neighbors import NearestNeighbors
 
-    from dlcv import cli
     from dlcv.checkpoint import CHECKPOINTS, load_model
     from dlcv.data.faces import hold_out, read_attributes, read_faces
     from dlcv.images import make_grid, save_image, to_float, to_uint8
@@ -26,8 +30,6 @@ try:
     from dlcv.repro import noise
     from dlcv.sampling import SEED, sample_images
     from dlcv.trainer import read_log
-except ModuleNotFoundError as error:
-    raise SystemExit(f"{error}. Run `make setup` once, then use .venv/bin/python (or: . .venv/bin/activate)") from None
 
 ATTRIBUTES = {"Male": "gender (+ male)", "Smiling": "smile", "Blond_Hair": "blond hair"}
 NEIGHBOURS = 15  # points whose share with an attribute says how well it separates

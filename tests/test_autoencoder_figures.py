@@ -21,7 +21,6 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = load_script("autoencoder_figures", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
-    (tmp_path / "README.md").write_text("")
     names = ("autoencoder sizes", "autoencoder submitted", "autoencoder runs")
     text = "".join(f"<!-- {name}: x -->\nold\n<!-- end -->\n" for name in names)
     (tmp_path / "docs" / "models" / "autoencoder.md").write_text(text)

@@ -19,7 +19,6 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = load_script("cifar_cnn_results", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
-    (tmp_path / "README.md").write_text("")
     names = ("part a layers", "part b layers", "cifar cnn setup", "cifar cnn results", "cifar cnn cost")
     (tmp_path / "docs" / "models" / "cifar_cnn.md").write_text(
         "".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names)

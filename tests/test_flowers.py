@@ -219,7 +219,7 @@ def test_figures_and_numbers(trained: Path, flowers: Path, tmp_path: Path) -> No
     assert lines["evaluation mode"] < 1e-6 < 1e-3 < lines["training mode"]
     written = (docs / "models" / "flowers.md").read_text()
     g = load_model(DCGANGenerator, trained / "model.pth")
-    assert f"| in all | | {sum(p.numel() for p in g.parameters()):,} |" in written and "| spherical |" in written
+    assert f"| in all |  | {sum(p.numel() for p in g.parameters()):,} |" in written and "| spherical |" in written
     assert_one_line(run_script(*words, "--favourites", 3, 3), 2, "two different numbers")
     assert_one_line(run_script(*words, "--favourites", 3, 256), 2, "0 to 255")
     assert_one_line(run_script(*words[:-1], tmp_path), 1, "train first")

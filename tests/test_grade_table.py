@@ -1,4 +1,4 @@
-"""report/grade_table.py: the README's table says what results.json says."""
+"""report/grade_table.py: the table of docs/grading.md says what results.json says."""
 
 import json
 from pathlib import Path
@@ -19,14 +19,14 @@ CONTENT = {
 
 def test_the_table_is_that_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = load_script("grade_table", monkeypatch)
-    monkeypatch.setattr(script, "README", tmp_path / "README.md")
-    (tmp_path / "README.md").write_text("before\n<!-- grades: x -->\nold\n<!-- end -->\nafter\n")
+    monkeypatch.setattr(script, "TEXT", tmp_path / "grading.md")
+    (tmp_path / "grading.md").write_text("before\n<!-- grades: x -->\nold\n<!-- end -->\nafter\n")
     (tmp_path / "results.json").write_text(json.dumps(CONTENT))
     monkeypatch.setattr("sys.argv", ["grade_table.py", str(tmp_path / "results.json")])
     script.main()
-    lines = (tmp_path / "README.md").read_text().splitlines()
+    lines = (tmp_path / "grading.md").read_text().splitlines()
     assert lines[2:8] == [
-        "| problem | | points | measured, or why not |",
+        "| problem |  | points | measured, or why not |",
         "|---|---|---|---|",
         "| 2020 1-4 | VAE | 2.5 of 5 | 32 samples |",
         "| 2020 3-2 | three \\| pairs | 5 of 10 | 90 % |",

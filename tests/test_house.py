@@ -1,15 +1,17 @@
-"""What holds for the whole repository: directions of imports, the graders' static rules, checkpoints."""
+"""What holds for the whole repository: directions of imports, the graders' static rules, checkpoints, texts."""
 
 import ast
 import hashlib
 import os
 import re
+import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from conftest import REPO, call, load_script
 
 from dlcv.checkpoint import read_manifest
 
@@ -228,3 +230,85 @@ def test_nothing_refers_to_this_machine() -> None:
             assert not re.search(r"\.\./shared|/work/|\.library", path.read_text(errors="ignore")) or path == Path(
                 __file__
             )
+
+
+# Commands in the texts.
+COMMANDS = {"tensorboard", "dask", "."}  # of the packages and of the shell: only that they are known
+CARDS = sorted((REPO / "docs" / "models").glob("*.md"))
+WITH_COMMANDS = [*(REPO / name for name in ("README.md", "docs/READING.md", "docs/grading.md")), *CARDS]
+
+
+def commands_of(text: str, inline: bool) -> list[list[str]]:
+    """The commands in a text's fenced blocks (those marked ```text show output), and `inline` ones, if wanted."""
+    lines: list[str] = []
+    for language, body in re.findall(r"(?ms)^```(\w*)\n(.*?)^```", text):
+        if language != "text":
+            lines += body.replace("\\\n", " ").splitlines()
+    if inline:
+        lines += re.findall(r"`((?:make|bash|python3?) [^-`][^`]*)`", re.sub(r"(?ms)^```.*?^```", "", text))
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in found if words]
+
+
+@cache
+def help_of(*program: str) -> str:
+    """What a script of ours or a module prints for --help."""
+    result = call(*program, "--help", cwd=REPO, env={"PYTHONPATH": str(REPO / "src")})
+    assert result.returncode == 0 and "usage" in result.stdout, (program, result.stderr)
+    return result.stdout
+
+
+@pytest.mark.parametrize("text", WITH_COMMANDS, ids=lambda path: path.name)
+def test_commands_in_the_texts_are_known(text: Path) -> None:
+    """Every script, module and make target is there, and --help knows every option; nothing is run."""
+    makefile = (REPO / "Makefile").read_text()
+    commands = commands_of(text.read_text(encoding="utf-8"), inline=text not in CARDS)  # cards tell of former options
+    assert commands
+    for words in commands:
+        program, *rest = words
+        if program == "make":
+            for word in rest:
+                name = word.split("=")[0]
+                known = rf"(?m)^{name} \?=|\$\((if \$\()?{name}\)" if "=" in word else rf"(?m)^{name}:"
+                assert re.search(known, makefile), f"{text.name}: {' '.join(words)}: the Makefile has no {name}"
+        elif program in ("bash", "python", "python3"):
+            length = 2 if rest[0] == "-m" else 1
+            usage = help_of("python3" if program == "python" else program, *rest[:length])
+            for option in (word.split("=")[0] for word in rest[length:] if re.match("--[a-z]", word)):
+                known = re.search(rf"(?<![\w-]){option}(?![\w-])", usage)
+                assert known, f"{text.name}: {' '.join(words)}: its --help has no {option}"
+        else:
+            assert program in COMMANDS, f"{text.name}: {' '.join(words)}: which command is that?"
+
+
+def test_the_readme_names_the_packages_versions() -> None:
+    readme = " ".join((REPO / "README.md").read_text(encoding="utf-8").split())
+    pinned = dict(re.findall(r"(?m)^([\w-]+)==([\d.]+)", (REPO / "requirements.txt").read_text()))
+    for name in ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "pillow"):
+        assert f"{name} {pinned[name]}" in readme
+
+
+def test_links_in_the_texts_lead_somewhere() -> None:
+    for text in [REPO / "README.md", REPO / "CONTRIBUTING.md", *(REPO / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\(([^)\s]+)\)", text.read_text(encoding="utf-8")):
+            name, _, anchor = link.partition("#")
+            page = text.parent / name if name else text
+            assert "://" in link or page.exists(), f"{text.name}: {link}"
+            if anchor and "://" not in link:
+                titles = re.findall(r"(?m)^#+ (.*)", page.read_text(encoding="utf-8"))
+                anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+                assert anchor in anchors, f"{text.name}: {link}"
+
+
+def test_the_first_texts_are_short_and_wrapped() -> None:
+    """No line over 120 columns but in tables, and the README has at most 150 lines that are not a table's."""
+    for text in (REPO / "README.md", REPO / "docs" / "READING.md", REPO / "docs" / "layout.md"):
+        lines = text.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if len(line) > 120 and not line.startswith("|")], text.name
+    lines = (REPO / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len([line for line in lines if not line.startswith("|")]) <= 150
+
+
+def test_the_readmes_table_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = load_script("overview", monkeypatch).table()
+    assert table in (REPO / "README.md").read_text(encoding="utf-8"), "python report/overview.py writes it anew"

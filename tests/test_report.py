@@ -95,8 +95,8 @@ def test_how_well_the_rule_orders(results: ModuleType) -> None:
 
 
 def test_negative_gains_keep_their_sign(results: ModuleType) -> None:
-    assert results.signed([-0.01, -0.03]) == "-2.0 ± 1.4 (n = 2)"
-    assert results.signed([]) == "–"
+    assert results.cell([-0.01, -0.03], "+") == "-2.0 ± 1.4 (n = 2)"
+    assert results.cell([], "+") == "–"
 
 
 def test_collect_joins_runs_and_ledger(results: ModuleType, digits: Path, tmp_path: Path) -> None:

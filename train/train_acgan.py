@@ -39,11 +39,11 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_positive(self, "latent_dim", "width", "width_d")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
-        recipe.require_between(self, 0, 1, "decay", "ema")
-        recipe.require_between(self, 0, math.inf, "seed", "class_weight")
+        recipe.require_between(self, 0, 1, "decay")
+        recipe.require_between(self, 0, math.inf, "class_weight")
 
 
 QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a short memory
@@ -51,7 +51,7 @@ QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs 
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the auxiliary classifier GAN on MNIST-M.", QUICK)
-    out = args.out or Path("runs") / f"acgan_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"acgan_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F
@@ -59,7 +59,7 @@ def main() -> None:
     from dlcv import repro
     from dlcv.averaging import ema
     from dlcv.data import augment, splits
-    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.digits import read_split
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
@@ -70,8 +70,7 @@ def main() -> None:
     device = repro.choose_device()
 
     # Data: whole in memory; no test digit is read.
-    names, images = read_folder(split_folder(args.data, "mnistm", "train"))
-    labels = read_labels(args.data, "mnistm", "train", names)
+    _, images, labels = read_split(args.data, "mnistm", "train")
     training, held_out = splits.hold_out(len(images), HELD_OUT)
 
     # Models.
@@ -100,9 +99,9 @@ def main() -> None:
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images, labels)}
     run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
-        for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            set_lr(optimizer, lr * constant_then_linear(step, r.steps, r.decay))
-
+        share = constant_then_linear(step, r.steps, r.decay)
+        set_lr(optimizer_g, r.lr_g * share)
+        set_lr(optimizer_d, r.lr_d * share)
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
         z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)

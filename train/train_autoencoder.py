@@ -27,8 +27,8 @@ class Recipe:
     evaluate_every: int = 470  # steps between two looks at the whole training set: an epoch
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "steps", "batch_size", "lr", "evaluate_every")
-        recipe.require_between(self, 0, math.inf, "seed", "below")
+        recipe.require_positive(self, "latent_dim")
+        recipe.require_between(self, 0, math.inf, "below")
 
 
 QUICK = {"steps": 1_400}
@@ -36,7 +36,7 @@ QUICK = {"steps": 1_400}
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the autoencoder on Fashion-MNIST.", QUICK)
-    out = args.out or Path("runs") / f"autoencoder_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"autoencoder_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F

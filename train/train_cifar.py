@@ -20,7 +20,7 @@ from dlcv.cs7643.recipes import RECIPES, Recipe
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains a network of CS7643 assignment 2.", {"epochs": 2}, RECIPES)
-    out = args.out or Path("runs") / f"cifar_{args.preset}_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"cifar_{args.preset}_seed{r.seed}")
 
     import torch
 

@@ -32,10 +32,8 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "epochs", "batch_size", "lr")
         recipe.require_between(self, 0, 0.999, "momentum", "dropout")
         recipe.require_between(self, 0, 31, "shift")
-        recipe.require_between(self, 0, math.inf, "seed", "weight_decay")
 
 
 QUICK = {"epochs": 2}
@@ -44,8 +42,7 @@ QUICK = {"epochs": 2}
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains EEE7331's CNN on CIFAR-10.", QUICK)
     name = f"cifar_cnn_{'separable' if r.separable else 'plain'}_seed{r.seed}"
-    name += ("_held_out" if r.hold_out else "") + ("_quick" if args.quick else "")
-    out = args.out or Path("runs") / name
+    out = recipe.run_folder(args, name + ("_held_out" if r.hold_out else ""))
 
     import torch
     import torch.nn.functional as F

@@ -44,10 +44,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.source == self.target:
             raise cli.UsageError(f"source and target are both {self.source}: give two domains")
-        recipe.require_positive(self, "steps", "lr", "width", "evaluate_every", "reverse_steps")
+        recipe.require_positive(self, "width", "reverse_steps")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
-        recipe.require_between(self, 0, 1, "label_smoothing", "ema")
-        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "strength", "ramp")
+        recipe.require_between(self, 0, 1, "label_smoothing")
+        recipe.require_between(self, 0, math.inf, "strength", "ramp")
 
 
 # Each source is learnt almost completely, whatever becomes of the target; ranges around one run each, docs/LOG.md.
@@ -57,8 +57,7 @@ QUICK_RANGE = {"usps": (0.96, 1.0), "mnistm": (0.90, 0.97), "svhn": (0.86, 0.95)
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains DANN on a pair of digit domains.", QUICK)
-    quick = "_quick" if args.quick else ""
-    out = args.out or Path("runs") / f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}{quick}"
+    out = recipe.run_folder(args, f"dann_{r.source}_{r.target}_{r.mode}_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F
@@ -67,7 +66,7 @@ def main() -> None:
     from dlcv.averaging import ema
     from dlcv.checkpoint import load_model
     from dlcv.data.augment import augment_digits
-    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.digits import read_folder, read_split, split_folder
     from dlcv.data.folders import fingerprint
     from dlcv.data.splits import hold_out_tenth
     from dlcv.images import to_float
@@ -75,22 +74,21 @@ def main() -> None:
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
     from dlcv.predict import predict_labels
     from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_accuracy, unlabelled_scores
+    from dlcv.selection import reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
     device = repro.choose_device()
 
     # Data. In mode target the labelled domain is the target itself.
     labelled = r.target if r.mode == "target" else r.source
-    names, images = read_folder(split_folder(args.data, labelled, "train"))
-    labels = read_labels(args.data, labelled, "train", names)
+    _, images, labels = read_split(args.data, labelled, "train")
     training, validation = hold_out_tenth(len(images))
     if r.mode == "target":
         target_images = images[training]  # not even the batch-norm statistics see the validation part
     else:
         _, target_images = read_folder(split_folder(args.data, r.target, "train"))
     labelled_domain = SOURCE if r.domain_norm and r.mode != "target" else TARGET
-    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
+    unlabelled = to_judge_by(target_images)
 
     # Models: what is kept, and the domain classifier, which only training needs.
     repro.seed_everything(r.seed)
@@ -155,10 +153,7 @@ def main() -> None:
         run.finish(DigitNet, step=int(best["step"]), selection="best validation accuracy", metrics=scores_of(best))
     else:
         kept = load_model(DigitNet, run.snapshot_path(r.steps))
-        pseudo_labels = torch.from_numpy(predict_labels(kept, unlabelled))
-        judged = reverse_accuracy(
-            unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps
-        )
+        judged = reverse_validation(kept, unlabelled, images[validation], labels[validation], r.reverse_steps)
         run.finish(DigitNet, metrics=scores_of(run.lines("validation_accuracy")[-1]) | {"reverse_accuracy": judged})
     if args.quick:
         low, high = QUICK_RANGE[labelled]

@@ -40,12 +40,11 @@ class Recipe:
     plain: bool = False  # nothing of what is not specified: no mirror, crop, augment, smoothing, decay or ema
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "channels", "epochs", "lr_g", "lr_d", "keep_every")
+        recipe.require_positive(self, "latent_dim", "channels", "keep_every")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1", "ema")
         recipe.require_between(self, 0, 0.5, "crop", "smoothing")
         recipe.require_between(self, 0, 1, "decay")
-        recipe.require_between(self, 0, math.inf, "seed")
 
 
 QUICK = {"epochs": 2, "channels": 64, "keep_every": 1}
@@ -55,9 +54,7 @@ PLAIN: dict[str, Any] = {"mirror": False, "crop": 0.0, "augment": False, "smooth
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the DCGAN on photographs of flowers.", QUICK)
     r = replace(r, **PLAIN) if r.plain else r
-    out = (
-        args.out or Path("runs") / f"flowers_seed{r.seed}{'_plain' if r.plain else ''}{'_quick' if args.quick else ''}"
-    )
+    out = recipe.run_folder(args, f"flowers_seed{r.seed}{'_plain' if r.plain else ''}")
 
     import torch
     import torch.nn.functional as F

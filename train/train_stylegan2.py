@@ -43,10 +43,9 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "mapping_layers", "width", "steps", "batch_size", "lr", "r1_every")
-        recipe.require_positive(self, "grow_steps", "fade_steps", "evaluate_every")
-        recipe.require_between(self, 0, 1, "decay", "mixing", "ema")
-        recipe.require_between(self, 0, math.inf, "r1", "path_length", "seed")
+        recipe.require_positive(self, "latent_dim", "mapping_layers", "width", "r1_every", "grow_steps", "fade_steps")
+        recipe.require_between(self, 0, 1, "decay", "mixing")
+        recipe.require_between(self, 0, math.inf, "r1", "path_length")
         if self.resolution not in (16, 32, 64, 128):
             raise cli.UsageError(f"--resolution {self.resolution}: must be 16, 32, 64 or 128")
         if self.begin not in CHANNELS or self.begin > self.resolution:
@@ -64,7 +63,7 @@ QUICK = {"steps": 400, "grow_steps": 300, "fade_steps": 50, "evaluate_every": 20
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains StyleGAN2 on the face data set.", QUICK)
-    out = args.out or Path("runs") / f"stylegan2_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"stylegan2_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F

@@ -47,10 +47,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.source == self.target:
             raise cli.UsageError(f"source and target are both {self.source}: give two domains")
-        recipe.require_positive(self, "steps", "lr", "width", "evaluate_every", "reverse_steps")
+        recipe.require_positive(self, "width", "reverse_steps")
         recipe.require_between(self, 2, math.inf, "batch_size", "target_batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 1, "blend", "neighbours", "threshold", "teacher_decay", "warmup")
-        recipe.require_between(self, 0, math.inf, "seed", "weight_decay", "consistency", "source_end")
+        recipe.require_between(self, 0, math.inf, "consistency", "source_end")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "teacher_decay": 0.97}  # a short run needs a short memory
@@ -59,8 +59,7 @@ QUICK_RANGE = {"usps": (0.90, 1.0), "mnistm": (0.70, 0.97), "svhn": (0.60, 0.95)
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the improved domain adaptation on a pair of digit domains.", QUICK)
-    quick = "_quick" if args.quick else ""
-    out = args.out or Path("runs") / f"uda_{r.source}_{r.target}_seed{r.seed}{quick}"
+    out = recipe.run_folder(args, f"uda_{r.source}_{r.target}_seed{r.seed}")
 
     import torch
     import torch.nn.functional as F
@@ -68,7 +67,7 @@ def main() -> None:
     from dlcv import repro
     from dlcv.checkpoint import load_model
     from dlcv.data import augment
-    from dlcv.data.digits import read_folder, read_labels, split_folder
+    from dlcv.data.digits import read_folder, read_split, split_folder
     from dlcv.data.folders import fingerprint
     from dlcv.data.splits import hold_out_tenth
     from dlcv.images import to_float
@@ -76,18 +75,17 @@ def main() -> None:
     from dlcv.models.uda import Alignment, consistency_loss, follow
     from dlcv.predict import predict_labels
     from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_accuracy, unlabelled_scores
+    from dlcv.selection import reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
     device = repro.choose_device()
 
     # Data.
-    names, images = read_folder(split_folder(args.data, r.source, "train"))
-    labels = read_labels(args.data, r.source, "train", names)
+    _, images, labels = read_split(args.data, r.source, "train")
     training, validation = hold_out_tenth(len(images))
     _, target_images = read_folder(split_folder(args.data, r.target, "train"))
     source_domain = SOURCE if r.domain_norm else TARGET
-    unlabelled = target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
+    unlabelled = to_judge_by(target_images)
 
     # Student and teacher.
     repro.seed_everything(r.seed)
@@ -173,8 +171,8 @@ def main() -> None:
             run.snapshot(teacher, **scores)
 
     # Which step is kept: the last.
-    pseudo_labels = torch.from_numpy(predict_labels(load_model(DigitNet, run.snapshot_path(r.steps)), unlabelled))
-    judged = reverse_accuracy(unlabelled, pseudo_labels, images[validation], labels[validation], steps=r.reverse_steps)
+    kept = load_model(DigitNet, run.snapshot_path(r.steps))
+    judged = reverse_validation(kept, unlabelled, images[validation], labels[validation], r.reverse_steps)
     run.finish(DigitNet, metrics=scores_of(run.lines("validation_accuracy")[-1]) | {"reverse_accuracy": judged})
     if args.quick:
         low, high = QUICK_RANGE[r.source]

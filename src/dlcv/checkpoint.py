@@ -83,6 +83,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return as_checkpoint(read_content(path), path)
 
 
+def digest_of(path: Path) -> str:
+    """The first twelve hexadecimal digits of a file's SHA-256, by which the ledgers know a checkpoint."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
 def read_content(path: Path) -> Any:
     """Whatever tensors and plain values `path` holds, read once and verified against the MANIFEST beside it.
 

@@ -8,9 +8,10 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 Item = TypeVar("Item")
 INSTALL = "install the packages of requirements.txt (make setup) and use that environment: . .venv/bin/activate"
@@ -33,7 +34,10 @@ class Ended(BaseException):
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """argparse, but a mistake is one line (no usage block) and becomes a UsageError."""
+    """argparse, but a mistake is one line (no usage block) and becomes a UsageError; descriptions keep their lines."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter} | options)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (--help tells more)")
@@ -78,9 +82,7 @@ def script_parser(script: str, usage: str, description: str) -> ArgumentParser:
     """The parser of inference/`script`, which the wrappers call with --prog hw….sh: then the help is the wrapper's."""
     name = called_as(script)
     call = f"bash {name}" if name.endswith(".sh") else f"python inference/{name}"
-    parser = ArgumentParser(
-        usage=f"{call} {usage}", description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(usage=f"{call} {usage}", description=description)
     parser.add_argument("--prog", help=argparse.SUPPRESS)
     return parser
 
@@ -141,12 +143,18 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)
 
 
-def without_packages(error: ModuleNotFoundError, script: str, usage: str) -> NoReturn:
-    """Ends a script whose imports fail: --help still shows its usage, other words get a line that says what to do."""
-    if {"-h", "--help"} & set(sys.argv[1:]):
-        print(f"usage of {script}:\n\n{usage}")
-        sys.exit(0)
-    sys.exit(f"{script}: {error}: {INSTALL}")
+@contextmanager
+def packages_needed(usage: str | None) -> Iterator[None]:
+    """Around a script's imports: where a package is missing, --help still shows its usage (the script's docstring) and
+    other words get a line that says what to do."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        script = Path(sys.argv[0]).name
+        if {"-h", "--help"} & set(sys.argv[1:]):
+            print(f"usage of {script}:\n\n{usage}")
+            sys.exit(0)
+        sys.exit(f"{script}: {error}: {INSTALL}")
 
 
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:

@@ -7,7 +7,6 @@ answers stands there.
 """
 
 import csv
-import hashlib
 import io
 import os
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ import torch
 from torch import nn
 
 from dlcv import cli, repro
-from dlcv.checkpoint import current_commit
+from dlcv.checkpoint import current_commit, digest_of
 from dlcv.data.arrays import read_arrays
-from dlcv.data.digits import DOMAINS, read_folder, read_labels, split_folder
+from dlcv.data.digits import DOMAINS, read_split
 from dlcv.files import atomic_path, check_writable
 from dlcv.images import to_float
 from dlcv.models.cifar_cnn import CifarCNN
@@ -77,7 +76,7 @@ def main() -> None:
         append_to_ledger(
             args.ledger,
             checkpoint=path.as_posix(),
-            sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+            sha256=digest_of(path),
             domain=args.domain,
             split=args.split,
             statistics=args.statistics if digits else "",
@@ -103,8 +102,8 @@ def read_answers(data: Path | None, domain: str, split: str) -> tuple[list[str],
     if domain == "cifar10":
         images, labels = read_arrays(data, "cifar10", "train" if split == "train" else "test")
         return [str(row) for row in range(len(images))], images, labels.numpy()
-    names, images = read_folder(split_folder(data, domain, split))
-    return names, images, read_labels(data, domain, split, names).numpy()
+    names, images, labels = read_split(data, domain, split)
+    return names, images, labels.numpy()
 
 
 @torch.inference_mode()

@@ -1,5 +1,6 @@
 """Output files that are whole or not there: written beside the target, then renamed over it."""
 
+import csv
 import errno
 import fcntl
 import hashlib
@@ -12,7 +13,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -111,6 +112,24 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Writes bytes, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(data)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The lines of a csv file, each as column → text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, object]], columns: Iterable[str] = ()) -> None:
+    """Writes a csv file, whole or not at all; its columns are those of the first of `rows`, if not given.
+
+    Raises ValueError for a line with a column that is none of those.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(columns or (rows[0] if rows else ())), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from dlcv.cli import ArgumentParser, UsageError
 
 Recipe = TypeVar("Recipe")
+# Fields that many recipes have and that mean the same in all; parse checks them. The others' limits stand in a recipe.
+POSITIVE = {"steps", "epochs", "batch_size", "lr", "lr_g", "lr_d", "evaluate_every"}
 
 
 def parse(
@@ -27,7 +29,7 @@ def parse(
     Those are --data, --out, --resume, --save-seconds and --quick, which replaces defaults by `quick` (flags still win);
     args.run holds what dlcv.trainer.Run takes of them. `description`: what is trained, a sentence.
     With `presets` the first word of the command line names the one whose values are the defaults (args.preset).
-    Raises UsageError for unknown flags and values of the wrong type.
+    Raises UsageError for unknown flags, values of the wrong type and impossible ones.
     """
     parser = ArgumentParser(description=description)
     if presets:
@@ -67,7 +69,16 @@ def parse(
     args.run = {"resume": args.resume, "save_seconds": args.save_seconds, "what": what}
     given = {name: getattr(args, name) for name in defaults if hasattr(args, name)}
     defaults |= presets[args.preset] if presets else {}
-    return cls(**(defaults | (quick if args.quick else {}) | given)), args
+    recipe = cls(**(defaults | (quick if args.quick else {}) | given))
+    require_positive(recipe, *(name for name in defaults if name in POSITIVE))
+    require_between(recipe, 0, math.inf, *(name for name in defaults if name in ("seed", "weight_decay")))
+    require_between(recipe, 0, 1, *(name for name in defaults if name == "ema"))
+    return recipe, args
+
+
+def run_folder(args: argparse.Namespace, name: str) -> Path:
+    """Where the run writes to: --out, or runs/<name>, with _quick behind it after --quick."""
+    return args.out or Path("runs") / (name + ("_quick" if args.quick else ""))
 
 
 def require_positive(recipe: object, *names: str) -> None:

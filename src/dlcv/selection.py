@@ -6,7 +6,13 @@ from torch import nn
 
 from dlcv.data.augment import augment_digits as augment
 from dlcv.images import to_float
+from dlcv.predict import predict_labels
 from dlcv.repro import bf16, seed_step
+
+
+def to_judge_by(target_images: torch.Tensor) -> torch.Tensor:
+    """6,000 of the target's training images, or all where there are fewer: the same for every method and seed."""
+    return target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
 
 
 @torch.inference_mode()
@@ -42,6 +48,14 @@ def _network(width: int = 32) -> nn.Sequential:
         nn.InstanceNorm2d(3), *block(3, width), nn.MaxPool2d(2), *block(width, 2 * width), *block(2 * width, 2 * width),
         nn.MaxPool2d(2), *block(2 * width, 4 * width), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4 * width, 10),
     )  # fmt: skip
+
+
+def reverse_validation(
+    model: nn.Module, unlabelled: torch.Tensor, source_images: torch.Tensor, source_labels: torch.Tensor, steps: int
+) -> float:
+    """reverse_accuracy of the labels that the model, in eval mode, gives to the `unlabelled` target images."""
+    pseudo_labels = torch.from_numpy(predict_labels(model, unlabelled))
+    return reverse_accuracy(unlabelled, pseudo_labels, source_images, source_labels, steps=steps)
 
 
 def reverse_accuracy(

@@ -1,5 +1,6 @@
 """Many trainings, one after the other or a few at a time: what is done stays done, what was begun goes on."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlcv.cli import UsageError
+from dlcv.cli import ArgumentParser, UsageError
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Run:
 
     def is_begun(self) -> bool:
         return (self.out / "last.pt").exists() and not self.is_done()
+
+
+def arguments(parser: ArgumentParser) -> tuple[argparse.Namespace, tuple[str, ...]]:
+    """Parses the command line, with --jobs and --list; the words behind -- are for the scripts that are run."""
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
+    parser.add_argument("--list", action="store_true", help="only say what is done and what is left")
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    return parser.parse_args(sys.argv[1:split]), tuple(sys.argv[split + 1 :])
 
 
 def work(runs: Sequence[Run], jobs: int, list_only: bool) -> int:

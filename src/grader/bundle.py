@@ -3,7 +3,6 @@
 python -m grader.bundle gradescope.zip --data hw3_data
 """
 
-import argparse
 import re
 import tomllib
 from pathlib import Path
@@ -45,7 +44,7 @@ def contents(data: Path | None) -> dict[str, bytes]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path, metavar="OUT.zip")
     parser.add_argument("--data", type=Path, help="the courses' hw3_data, whose test parts go into the bundle")
     args = parser.parse_args()

@@ -3,7 +3,6 @@
 python -m dlcv.cs7643.recipes            # writes part2/configs/config_<name>.yaml
 """
 
-import argparse
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +113,7 @@ def as_yaml(name: str) -> str:
 
 
 def main() -> None:
-    cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    cli.ArgumentParser(description=__doc__).parse_args()
     for name in RECIPES:
         write_text(CONFIGS / f"config_{name}.yaml", as_yaml(name))
     print(f"{len(RECIPES)} files in {CONFIGS}")

@@ -4,7 +4,6 @@ Counts images, looks at modes, sizes and labels, and names every difference from
 Exit code 0 when everything can be used, 1 when something cannot (a folder, a label or an image is missing or broken).
 """
 
-import argparse
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -80,7 +79,7 @@ def _shorten(lines: list[str]) -> list[str]:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", help="hw3_data (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     unusable = 0

@@ -46,3 +46,9 @@ def read_labels(data: Path | None, domain: str, split: str, names: list[str]) ->
     if missing:
         raise UserError(f"{path} has no label for {missing[0]} ({len(missing)} images in all)")
     return torch.tensor([table[keys[name]] for name in names], dtype=torch.int64)
+
+
+def read_split(data: Path | None, domain: str, split: str) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+    """Names, images uint8 (N, 3, 28, 28) and labels int64 (N,) of a split, the images cached."""
+    names, images = read_folder(split_folder(data, domain, split))
+    return names, images, read_labels(data, domain, split, names)

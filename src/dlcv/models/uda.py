@@ -1,7 +1,8 @@
 """What the self-training with a mean teacher adds to a network (models/digit_net.py) in training.
 
-Weak/strong consistency: Sohn et al. 2020 (FixMatch, arXiv:2001.07685); mean teacher across domains: French et al. 2018
-(arXiv:1706.05208); distribution alignment: Berthelot et al. 2020 (ReMixMatch, arXiv:1911.09785).
+Put together from known parts. Weak/strong consistency: Sohn et al. 2020 (FixMatch, arXiv:2001.07685); mean teacher:
+Tarvainen and Valpola 2017 (arXiv:1703.01780), across domains French et al. 2018 (arXiv:1706.05208); distribution
+alignment: Berthelot et al. 2020 (ReMixMatch, arXiv:1911.09785).
 """
 
 import torch
