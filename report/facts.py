@@ -78,7 +78,7 @@ class Facts:
         }
 
     def face(self, purpose: str, against: str = "test", edition: str = "", sha256: str = "") -> dict[str, str]:
-        """Scores of docs/results/face_scores<edition>.csv with this purpose (and checkpoint), as tables.face_scores gives them.
+        """Scores of docs/results/face_scores<edition>.csv with this purpose, as tables.face_scores gives them.
 
         frechet, kernel, precision and recall are their means; `<name>_spread` has the standard deviation beside it.
         """
