@@ -19,8 +19,8 @@ WRAPPERS = ("hw3_p1.sh", "hw3_p2.sh")
 FIGURES = {"hw3_p1.sh": "fig1_4.png", "hw3_p2.sh": "fig2_2.png"}
 # SHA-256 of the decoded pixels. They change with the checkpoints, and with nothing else.
 PIXELS = {
-    "hw3_p1.sh": "75bce06b4991e27449a8197f834ae959c2f9922bbf661a793a711fb668e1a495",
-    "hw3_p2.sh": "9fcb01024784b244c0a328e86882680f578a8074cfa753cda79ef14ed10220fe",
+    "hw3_p1.sh": "b2b8655818b87c82c7283dbdc9088217558fee9197f6261c63175421ac966d19",
+    "hw3_p2.sh": "80489935a3e085887d3e520d08354643bab104b2b461ab1f0d938737927dfd3a",
 }
 
 
