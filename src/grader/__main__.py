@@ -165,7 +165,11 @@ def command(args: argparse.Namespace) -> int:
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    """Ends as after an error, so that what was started is ended and temporary folders are removed."""
+    """Ends as after an error, so that what was started is ended and temporary folders are removed.
+
+    Once: the kernel tells of a parent's end thread by thread, and a second signal would break the cleaning off.
+    """
+    signal.signal(number, signal.SIG_IGN)
     print(f"grader: ended by {signal.Signals(number).name}", file=sys.stderr)
     raise SystemExit(128 + number)
 
