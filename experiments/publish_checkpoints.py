@@ -5,7 +5,6 @@ python experiments/publish_checkpoints.py --into FOLDER mymodel.pth=runs/cifar_m
 python experiments/publish_checkpoints.py --study runs/study_dann --mode dann --prefix dann
 """
 
-import argparse
 import hashlib
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ with cli.packages_needed(__doc__):
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("named", nargs="*", metavar="NAME=FILE", help="a checkpoint and its name in checkpoints/")
     parser.add_argument("--study", type=Path, help="folder of a study")
     parser.add_argument("--mode", default="dann")

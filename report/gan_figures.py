@@ -76,7 +76,7 @@ def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> N
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "gan.pth")
     parser.add_argument("--vae", type=Path, default=CHECKPOINTS / "vae.pth")
     parser.add_argument("--log", type=Path, default=Path("runs/gan_seed0/log.jsonl"))

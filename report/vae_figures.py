@@ -153,7 +153,7 @@ def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth")
     parser.add_argument("--log", type=Path, default=Path("runs/vae_seed0/log.jsonl"))
     parser.add_argument(
