@@ -63,6 +63,7 @@ def main() -> None:
     from dlcv.averaging import ema
     from dlcv.data import augment
     from dlcv.data.flowers import read_flowers
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.models.dcgan import (
         DCGANDiscriminator,
@@ -106,7 +107,7 @@ def main() -> None:
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
-    data = {"training": len(images), "categories": len(categories)}
+    data = {"training": len(images), "categories": len(categories), "images": fingerprint(images)}
     steps = r.epochs * steps_per_epoch
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:

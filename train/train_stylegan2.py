@@ -32,7 +32,7 @@ class Recipe:
     batch_size: int = 32  # real faces a step, and as many generated ones
     lr: float = 2e-3  # of both networks, Adam (0, 0.99); the mapping network's is a hundredth of it
     decay: float = 0.2  # share of the steps at the end over which the learning rate falls to 0
-    r1: float = 0.2  # weight gamma of the R1 penalty
+    r1: float = 0.2  # weight gamma of the R1 penalty at 32x32; it grows with the pixels, as in StyleGAN2-ADA's set-up
     r1_every: int = 16  # steps between two R1 penalties, which count as many times
     mixing: float = 0.9  # probability that an image has two styles, one before and one after a random layer
     path_length: float = 0.0  # weight of the path length regularisation (the paper's is 2); every 4th step, 0: none
@@ -72,6 +72,7 @@ def main() -> None:
     from dlcv.averaging import ema
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
     from dlcv.models import stylegan2
@@ -112,7 +113,7 @@ def main() -> None:
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     state: dict[str, Any] = {"g": g, "d": d, "average": average, "path_length": path_length}
     state |= {"opt_g": optimizer_g, "opt_d": optimizer_d}
-    data = {"training": len(training), "held_out": len(held_out)}
+    data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images)}
     run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
@@ -136,7 +137,7 @@ def main() -> None:
         run.log(loss_d=loss_d, accuracy_real=(logits_real > 0).float().mean())
         if penalised:
             penalty = r1_penalty(logits_real, real)
-            loss_d = loss_d + r.r1 * r.r1_every * penalty
+            loss_d = loss_d + r.r1 * (size / 32) ** 2 * r.r1_every * penalty
             run.log(r1=penalty)
         optimizer_d.zero_grad()
         loss_d.backward()
