@@ -7,7 +7,8 @@
    300 iterations; the methods that the proposed one combines. Never on the targets. Writes RUNS/choice.json.
 2. Measuring, on the targets: {Z, W, W+} x {MSE, own loss}, every method alone and the proposed one in W+ with the own
    loss; 1,000 iterations of Adam at 0.01, one start, one noise.
-3. docs/results/inversion.csv (a line for every run and image), and the assignment's table as Markdown on the screen.
+3. Writing: docs/results/inversion.csv (a line for every run and image), inversion_choice.csv (stage 1) and
+   inversion_settings.csv (everything that a repetition needs), and the tables of docs/models/stylegan2.md.
 
 Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7be5be79.pth
 """
@@ -25,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # ta
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
-    from tables import markdown, plus_minus
+    from tables import fill, inversion_rows, markdown
 
+    from dlcv.checkpoint import current_commit
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.files import read_rows, write_rows, write_text
     from dlcv.inversion import METHODS, METRICS
@@ -36,7 +38,9 @@ with cli.packages_needed(__doc__):
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "inference" / "invert_faces.py"
 RESULTS = ROOT / "docs" / "results" / "inversion.csv"
+TEXT = ROOT / "docs" / "models" / "stylegan2.md"
 FACES = 20  # held-out training faces for choosing
+CHOICE_ITERATIONS = 300
 START: Mapping[str, float] = {"lpips-weight": 0.1, "cosine-weight": 0.05, "face-weight": 1.0, "pull": 0.001}
 TRIED: Mapping[str, tuple[float, ...]] = {  # below and above the start
     "lpips-weight": (0.03, 0.3), "cosine-weight": (0.015, 0.15), "face-weight": (0.0, 3.0), "pull": (0.0003, 0.003),
@@ -58,7 +62,7 @@ def choices(faces: Path, runs: Path, more: tuple[str, ...]) -> dict[str, Run]:
         plans |= {f"{name}_{v}": flags("w+", "own", methods, {**START, name: v}) for v in values}
     plans |= {method: flags("w+", "own", (method,), START) for method in METHODS}
     return {
-        name: run(faces, runs / "choice" / name, (*words, "--iterations", "300", *more))
+        name: run(faces, runs / "choice" / name, (*words, "--iterations", str(CHOICE_ITERATIONS), *more))
         for name, words in plans.items()
     }
 
@@ -99,17 +103,39 @@ def read_summary(run: Run) -> dict[str, Any]:
     return summary
 
 
-def write_results(path: Path, measured: Mapping[str, Run]) -> str:
-    """The csv of all images; returns the assignment's table, mean ± standard deviation over the images."""
-    every, table = [], []
+def write_results(path: Path, measured: Mapping[str, Run], chosen: Mapping[str, Any]) -> None:
+    """The csv of all images, and beside it those of the choice and of the settings."""
+    lines: list[dict[str, object]] = []
     for name, done in measured.items():
         rows = read_rows(done.out / "metrics.csv")
-        every += [{"run": name} | {key: row[key] for key in ("image_name", *METRICS, "seconds")} for row in rows]
-        summary = read_summary(done)
-        cells = [plus_minus(summary[metric]["mean"], summary[metric]["std"], 4) for metric in METRICS]
-        table.append((name, len(rows), *cells, f"{float(rows[0]['seconds']):.1f}"))
-    write_rows(path, every)
-    return markdown(("run", "images", "L2 distance", "LPIPS", "cosine distance", "seconds an image"), table)
+        lines += [{"run": name, **{key: row[key] for key in ("image_name", *METRICS, "seconds")}} for row in rows]
+    write_rows(path, lines)
+    scores: list[dict[str, object]] = [
+        {"run": name, "score": f"{value:.4f}"} for name, value in chosen["scores"].items()
+    ]
+    write_rows(path.with_name(f"{path.stem}_choice.csv"), scores)
+    last = read_summary(measured["proposed"])
+    settings = {name: last["settings"][name] for name in ("iterations", "lr")}
+    settings |= {name: chosen[name] for name in START} | {"methods": " ".join(chosen["methods"])}
+    settings |= {"choice_faces": FACES, "choice_iterations": CHOICE_ITERATIONS, "targets": last["images"]}
+    settings |= {"choice_generator": chosen["generator"], "generator": last["data"]["generator"]}
+    settings |= {"targets_digest": last["data"]["images"]}
+    settings |= {"commit": current_commit()}
+    pairs = [{"setting": name.replace("-", "_"), "value": value} for name, value in settings.items()]
+    write_rows(path.with_name(f"{path.stem}_settings.csv"), pairs)
+
+
+def tables(path: Path) -> dict[str, str]:
+    """The Markdown tables of the results, by name."""
+    rows = [(row["title"], row["images"], *(row[m] for m in METRICS), row["seconds"]) for row in inversion_rows(path)]
+    columns = ("space, loss, method", "targets", "L2 distance", "LPIPS", "cosine distance", "seconds")
+    choice = read_rows(path.with_name(f"{path.stem}_choice.csv"))
+    settings = read_rows(path.with_name(f"{path.stem}_settings.csv"))
+    return {
+        "inversion results": markdown(columns, rows),
+        "inversion choice": markdown(("run", "score"), [(row["run"], row["score"]) for row in choice]),
+        "inversion settings": markdown(("setting", "value"), [(row["setting"], row["value"]) for row in settings]),
+    }
 
 
 def main() -> int:
@@ -131,13 +157,18 @@ def main() -> int:
             return code
         summaries = {name: read_summary(done) for name, done in first.items()}
         scores = {name: score(summary, summaries["mse"]) for name, summary in summaries.items()}
-        write_text(kept, json.dumps(decide(scores) | {"scores": scores}, indent=1) + "\n")
+        decided = decide(scores) | {"scores": scores, "generator": summaries["mse"]["data"]["generator"]}
+        write_text(kept, json.dumps(decided, indent=1) + "\n")
     chosen = json.loads(kept.read_text(encoding="utf-8"))
     print(f"chosen on held-out training faces: { {name: chosen[name] for name in (*START, 'methods')} }")
     measured = measurements(args.targets, args.runs, chosen, more)
     code = work(list(measured.values()), args.jobs, args.list)
     if not (code or args.list):
-        print(write_results(args.results, measured))
+        write_results(args.results, measured, chosen)
+        written = tables(args.results)
+        if args.results == RESULTS:
+            fill([TEXT], written)
+        print(written["inversion results"])
     return code
 
 

@@ -1,8 +1,8 @@
-"""Figures of the inversion experiment: faces beside their reconstructions, curves, metric against metric.
+"""Figures of the inversion experiment: faces beside their reconstructions, curves, metric against metric, edits.
 
-    python report/inversion_figures.py --targets data/inversion/aligned        # after experiments/inversion_study.py
+    python report/inversion_figures.py --targets data/inversion/aligned
 
-The faces and their reconstructions are pictures of people and stay out of the repository where their licence says so.
+After experiments/inversion_study.py and experiments/fit_directions.py.
 """
 
 import sys
@@ -15,16 +15,27 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
+    import torch
     from plotting import FIGURES, draw_faces, plot_log, plt, save
     from scipy.stats import rankdata, spearmanr
+    from tables import SPACES, inversion_title
 
+    from dlcv.checkpoint import CHECKPOINTS
     from dlcv.data.folders import list_images
     from dlcv.files import read_rows
     from dlcv.images import read_rgb
-    from dlcv.inversion import METRICS
+    from dlcv.inversion import METHODS, METRICS
+    from dlcv.models.stylegan2 import StyleGAN2Generator
+    from dlcv.sampling import sample_images
+    from dlcv.stylegan2_public import load_generator
     from dlcv.trainer import read_log
 
 NAMES = {"l2": "L2 distance", "lpips": "LPIPS", "cosine": "cosine distance"}
+PART = 10  # targets in one picture
+EDITED = 4  # targets that are edited
+STEP = 3.0  # length of an edit: experiments/fit_directions.py measures what it changes
+MIXTURES = 9  # columns of the interpolation
+COLOURS = {"z": "#0072b2", "w": "#e69f00", "w+": "#009e73"}  # of a space in every plot: Okabe and Ito's
 
 
 def read_results(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -41,16 +52,25 @@ def read_results(path: Path) -> tuple[list[str], list[str], np.ndarray]:
         raise cli.UserError(f"{path} is not whole ({error}); run: python experiments/inversion_study.py") from None
 
 
+def style_of(run: str) -> dict[str, str]:
+    """Colour of the space, dashes for MSE; the methods in grey and the proposed one in black."""
+    space, *rest = run.split("_")
+    if len(rest) > 1:
+        return {"color": "0.65", "linestyle": ("-", "--", "-.", ":")[METHODS.index(rest[1])]}
+    return {"color": COLOURS.get(space, "black"), "linestyle": "--" if rest == ["mse"] else "-"}
+
+
 def draw_curves(folder: Path, runs: list[str], path: Path) -> None:
     """Every metric over the iterations, mean over the images, a line for every run."""
-    figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 3.8))
+    figure, axes = plt.subplots(1, len(METRICS), figsize=(13, 4))
     for run in runs:
         lines = read_log(folder / run / "log.jsonl")
         for axis, metric in zip(axes, METRICS, strict=True):
-            plot_log(axis, lines, metric, label=run)
-            axis.set(xlabel="iteration", ylabel=NAMES[metric], yscale="log")
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=8)
-    figure.subplots_adjust(bottom=0.32, wspace=0.3)
+            plot_log(axis, lines, metric, label=inversion_title(run), **style_of(run))
+            axis.set(xlabel="iteration", ylabel=f"{NAMES[metric]}, mean over the targets", yscale="log")
+            axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=10)
+    figure.subplots_adjust(bottom=0.28, wspace=0.32)
     save(figure, path)
 
 
@@ -59,43 +79,127 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> int:
     return int(np.abs(rankdata(first) - rankdata(second)).argmax())
 
 
-def draw_metrics(runs: list[str], images: list[str], values: np.ndarray, path: Path) -> None:
-    """Metric against metric, a dot for every run and image; Spearman's correlation, and the dot that differs most."""
+def draw_metrics(runs: list[str], values: np.ndarray, path: Path) -> None:
+    """Metric against metric, a dot for every run and image, and Spearman's correlation over all of them."""
     flat = values.reshape(-1, len(METRICS))
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4))
+    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2))
     for axis, (a, b) in zip(axes, combinations(range(len(METRICS)), 2), strict=True):
         for index, run in enumerate(runs):
-            axis.scatter(values[index, :, a], values[index, :, b], s=9, label=run)
-        worst = disagreement(flat[:, a], flat[:, b])
-        which, image = divmod(worst, len(images))
-        axis.annotate(f"{images[image]}, {runs[which]}", (flat[worst, a], flat[worst, b]), fontsize=8)
+            colour = style_of(run)["color"]
+            filled = style_of(run)["linestyle"] == "-"
+            axis.scatter(values[index, :, a], values[index, :, b], s=14, label=inversion_title(run), edgecolors=colour,
+                         facecolors=colour if filled else "none", linewidths=0.8)  # fmt: skip
         correlation = spearmanr(flat[:, a], flat[:, b]).statistic
-        axis.set(xlabel=NAMES[METRICS[a]], ylabel=NAMES[METRICS[b]], title=f"Spearman {correlation:.2f}", xscale="log")
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=8)
-    figure.subplots_adjust(bottom=0.28, wspace=0.3)
+        axis.set(xlabel=NAMES[METRICS[a]], ylabel=NAMES[METRICS[b]], xscale="log", yscale="log")
+        axis.set_title(f"Spearman's correlation {correlation:.2f}", fontsize=11)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=10)
+    figure.subplots_adjust(bottom=0.28, wspace=0.32)
     save(figure, path)
 
 
+def draw_disagreements(
+    targets: Path, folder: Path, runs: list[str], images: list[str], values: np.ndarray, path: Path
+) -> None:
+    """For each two metrics the reconstruction that one ranks far above the other, beside its target."""
+    flat = values.reshape(-1, len(METRICS))
+    pairs = list(combinations(range(len(METRICS)), 2))
+    figure, grid = plt.subplots(1, 2 * len(pairs), figsize=(13, 3))
+    for (a, b), left, right in zip(pairs, grid[::2], grid[1::2], strict=True):
+        place = disagreement(flat[:, a], flat[:, b])
+        which, image = divmod(place, len(images))
+        made = read_rgb(folder / runs[which] / "reconstructions" / f"{images[image]}.png")
+        left.imshow(np.asarray(read_rgb(path_of(targets, images[image]), made.width)))
+        right.imshow(np.asarray(made))
+        left.set_title(f"target {images[image]}", fontsize=11)
+        ranks = [int(rankdata(flat[:, metric])[place]) for metric in (a, b)]
+        shown = "\n".join(f"{NAMES[METRICS[m]]}: rank {rank}" for m, rank in zip((a, b), ranks, strict=True))
+        right.set_title(f"{inversion_title(runs[which])}\n{shown}", fontsize=11)
+    for axis in grid:
+        axis.axis("off")
+    figure.subplots_adjust(wspace=0.08)
+    save(figure, path)
+
+
+def path_of(targets: Path, stem: str) -> Path:
+    return next(targets / name for name in list_images(targets) if Path(name).stem == stem)
+
+
 def draw_reconstructions(targets: Path, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
-    """The targets in the first row, below them a row for every run."""
-    files = {Path(name).stem: name for name in list_images(targets)}
-    made = [[read_rgb(folder / run / "reconstructions" / f"{name}.png") for name in images] for run in runs]
-    rows = [[read_rgb(targets / files[name], made[0][0].width) for name in images], *made]
-    draw_faces([np.stack([np.asarray(face) for face in row]) for row in rows], path, row_titles=["target", *runs])
+    """A row for each target: the target and what every run makes of it."""
+    rows = []
+    for name in images:
+        made = [read_rgb(folder / run / "reconstructions" / f"{name}.png") for run in runs]
+        faces = [read_rgb(path_of(targets, name), made[0].width), *made]
+        rows.append(np.stack([np.asarray(face) for face in faces]))
+    titles = ["target", *(inversion_title(run).replace(", ", "\n") for run in runs)]
+    draw_faces(rows, path, row_titles=images, titles=titles, fontsize=15)
+
+
+def read_latents(folder: Path, run: str) -> dict[str, np.ndarray]:
+    """latents.npz of a run: names, latent, w. Raises UserError where it is missing."""
+    path = folder / run / "latents.npz"
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in ("names", "latent", "w")}
+    except (OSError, ValueError, KeyError) as error:
+        raise cli.UserError(f"cannot read {path} ({error}); run: python experiments/inversion_study.py") from None
+
+
+def draw_edits(targets: Path, folder: Path, g: StyleGAN2Generator, directions: Path, path: Path) -> None:
+    """Targets, their reconstructions (W+, own loss), and these moved along each direction, back and forth."""
+    try:
+        with np.load(directions, allow_pickle=False) as file:
+            attributes, steps = [str(name) for name in file["attributes"]], file["directions"]
+    except (OSError, ValueError, KeyError) as error:
+        raise cli.UserError(f"cannot read {directions} ({error}); run: python experiments/fit_directions.py") from None
+    latents = read_latents(folder, "w+_own")
+    moves = [np.zeros_like(steps[0]), *(sign * STEP * step for step in steps for sign in (-1, 1))]
+    rows = []
+    for name, w in list(zip(latents["names"], latents["w"], strict=True))[:EDITED]:
+        edited = torch.from_numpy(np.stack([w + move for move in moves])).double()
+        target = np.asarray(read_rgb(path_of(targets, str(name)), g.size))
+        rows.append(np.concatenate([target[None], sample_images(g.synthesise, edited)]))
+    words = [f"{sign} {name.replace('_', ' ').lower()}" for name in attributes for sign in ("−", "+")]
+    draw_faces(rows, path, titles=["target", "W+, own", *words])
+
+
+def draw_interpolations(folder: Path, g: StyleGAN2Generator, path: Path) -> None:
+    """Between the first two targets, as each space found them with the own loss: linear, a row for each space."""
+    shares = torch.linspace(0, 1, MIXTURES, dtype=torch.float64)
+    rows = []
+    for space in SPACES:
+        first, second, *_ = torch.from_numpy(read_latents(folder, f"{space}_own")["latent"]).double()
+        mixed = torch.stack([(1 - share) * first + share * second for share in shares])
+        paint = g if space == "z" else g.synthesise
+        rows.append(sample_images(paint, mixed))
+    draw_faces(rows, path, row_titles=list(SPACES.values()), titles=[f"{share:.3g}" for share in shares])
 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--targets", type=Path, required=True, help="folder of the aligned portraits")
     parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the experiment's runs")
-    parser.add_argument("--results", type=Path, default=FIGURES.parents[1] / "docs" / "results" / "inversion.csv")
-    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=FIGURES.parents[1] / "docs" / "results" / "inversion.csv",
+        help="csv that the experiment wrote",
+    )
+    parser.add_argument("--generator", type=Path, default=CHECKPOINTS / "stylegan2.pth", help="that was inverted into")
+    parser.add_argument("--out", type=Path, default=FIGURES, help="folder for the pictures")
     args = parser.parse_args()
     runs, images, values = read_results(args.results)
     folder = args.runs / "targets"
-    draw_reconstructions(args.targets, folder, runs, images, args.out / "inversion_faces.png")
+    g = load_generator(args.generator).double()
+    for part, start in enumerate(range(0, len(images), PART), 1):
+        name = f"inversion_faces{f'_{part}' if part > 1 else ''}.png"
+        draw_reconstructions(args.targets, folder, runs, images[start : start + PART], args.out / name)
     draw_curves(folder, runs, args.out / "inversion_curves.png")
-    draw_metrics(runs, images, values, args.out / "inversion_metrics.png")
+    draw_metrics(runs, values, args.out / "inversion_metrics.png")
+    draw_disagreements(args.targets, folder, runs, images, values, args.out / "inversion_disagreements.png")
+    draw_edits(args.targets, folder, g, args.runs / "directions.npz", args.out / "inversion_edits.png")
+    draw_interpolations(folder, g, args.out / "inversion_interpolations.png")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ def draw_faces(
     *,
     row_titles: Sequence[str] = (),
     titles: Sequence[str] = (),
+    fontsize: float = 9,
 ) -> None:
     """Rows of images (N, H, W, 3) uint8 with a title left of each row, and above each image of the first."""
     columns = max(len(row) for row in rows)
@@ -92,9 +93,9 @@ def draw_faces(
             axes.imshow(picture)
         if row_titles:
             grid[index, 0].text(-0.08, 0.5, row_titles[index], transform=grid[index, 0].transAxes,
-                                ha="right", va="center", fontsize=9)  # fmt: skip
+                                ha="right", va="center", fontsize=fontsize)  # fmt: skip
     for axes, title in zip(grid[0], titles, strict=False):
-        axes.set_title(title, fontsize=9)
+        axes.set_title(title, fontsize=fontsize)
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
     save(figure, path)
 

@@ -53,6 +53,26 @@ def face_scores(path: Path, sha256: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+SPACES = {"z": "Z", "w": "W", "w+": "W+"}  # of the latents, as people write them
+
+
+def inversion_title(run: str) -> str:
+    """A run of the inversion experiment as people read it: "w+_own_coarse" is "W+, own, coarse"."""
+    space, *rest = run.split("_")
+    return ", ".join([SPACES.get(space, space), *(word.upper() if word == "mse" else word for word in rest)])
+
+
+def inversion_rows(path: Path) -> list[dict[str, str]]:
+    """Each run of docs/results/inversion.csv: run, title, images, the metrics as mean ± std over images, seconds."""
+    lines = pd.read_csv(path)
+    rows = []
+    for run, group in lines.groupby("run", sort=False):
+        told = {metric: mean_std(group[metric], 4) for metric in ("l2", "lpips", "cosine")}
+        told |= {"run": str(run), "title": inversion_title(str(run)), "images": str(len(group))}
+        rows.append(told | {"seconds": f"{group['seconds'].sum():.0f}"})
+    return rows
+
+
 def fill(texts: Iterable[Path], tables: Mapping[str, str]) -> None:
     """Replaces what stands behind each table's name in each text; names that a text does not have are left out."""
     for path in texts:

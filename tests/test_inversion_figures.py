@@ -44,24 +44,43 @@ def test_stylegan2_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script, rows = load_script("inversion_figures", monkeypatch), ["run,image_name,l2,lpips,cosine,seconds"]
+    monkeypatch.setattr(script, "PART", 1)  # two targets in two pictures
+    g, names = network(), ("a", "b")
+    save_checkpoint(tmp_path / "g.pth", g, {"step": 1})
     (tmp_path / "targets").mkdir()
-    for name in ("a", "b"):
+    for name in names:
         Image.new("RGB", (16, 16)).save(tmp_path / "targets" / f"{name}.jpg")
-    for number, run in enumerate(("z_mse", "w_mse")):
+    for number, run in enumerate(("z_own", "w_mse", "w_own", "w+_own", "w+_own_pull", "proposed")):
         folder = tmp_path / "runs" / "targets" / run
         (folder / "reconstructions").mkdir(parents=True)
         lines = [{"step": step, "l2": 0.1 / step, "lpips": 0.5, "cosine": 0.1} for step in (50, 100)]
         (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        for name in ("a", "b"):
+        shape = (2, g.layers, 5) if "+" in run else (2, 5)
+        latent = np.random.RandomState(number).randn(*shape).astype(np.float32)
+        w = np.broadcast_to(latent.reshape(2, -1, 5), (2, g.layers, 5))
+        np.savez(folder / "latents.npz", names=np.array(names), latent=latent, w=w)
+        for name in names:
             Image.new("RGB", (8, 8)).save(folder / "reconstructions" / f"{name}.png")
             rows.append(f"{run},{name},{0.01 + number},{0.2 + len(rows)},{0.3 / (len(rows))},1.0")
+    directions = {"attributes": np.array(["Smiling", "Male"]), "directions": np.eye(2, 5)}
+    np.savez(tmp_path / "runs" / "directions.npz", **directions)
     (tmp_path / "inversion.csv").write_text("\n".join(rows) + "\n")
     words = ["--targets", tmp_path / "targets", "--runs", tmp_path / "runs", "--results", tmp_path / "inversion.csv"]
-    monkeypatch.setattr("sys.argv", ["inversion_figures.py", *map(str, words), "--out", str(tmp_path / "out")])
+    words += ["--generator", tmp_path / "g.pth", "--out", tmp_path / "out"]
+    monkeypatch.setattr("sys.argv", ["inversion_figures.py", *map(str, words)])
     script.main()
-    names = {f"inversion_{what}.png" for what in ("faces", "curves", "metrics")}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    drawn = {"faces", "faces_2", "curves", "metrics", "disagreements", "edits", "interpolations"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"inversion_{what}.png" for what in drawn}
     assert script.disagreement(np.array([1.0, 2.0, 3.0]), np.array([1.0, 9.0, 2.0])) in (1, 2)
+    (tmp_path / "runs" / "directions.npz").unlink()
+    with pytest.raises(UserError, match="fit_directions"):
+        script.main()
     (tmp_path / "inversion.csv").write_text("\n".join(rows[:-1]) + "\n")
     with pytest.raises(UserError, match="is not whole"):
         script.main()
+
+
+def test_titles_of_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = load_script("tables", monkeypatch)
+    titles = {"z_mse": "Z, MSE", "w+_own": "W+, own", "w+_own_coarse": "W+, own, coarse", "proposed": "proposed"}
+    assert {run: tables.inversion_title(run) for run in titles} == titles

@@ -46,7 +46,9 @@ def inverted(monkeypatch: pytest.MonkeyPatch) -> list[study.Run]:
             run.out.mkdir(parents=True)
             value = 1 / len(begun)
             metrics = {metric: {"mean": value, "std": 0.0} for metric in ("l2", "lpips", "cosine")}
-            (run.out / "summary.json").write_text(json.dumps(metrics))
+            facts = {"settings": {"iterations": 1000, "lr": 0.01}, "images": 1}
+            facts |= {"data": {"generator": "12ab", "images": "34cd"}}
+            (run.out / "summary.json").write_text(json.dumps(metrics | facts))
             (run.out / "metrics.csv").write_text(f"image_name,l2,lpips,cosine,seconds\na,{value},{value},{value},2.0\n")
         return 0
 
@@ -71,5 +73,9 @@ def test_the_whole_experiment(faces: Path, inverted: list[study.Run], tmp_path: 
     rows = list(csv.DictReader((tmp_path / "inversion.csv").open()))
     assert [row["run"] for row in rows][:6] == ["z_mse", "z_own", "w_mse", "w_own", "w+_mse", "w+_own"]
     assert rows[-1]["run"] == "proposed" and "| proposed | 1 | 0." in result.stdout
+    settings = {row["setting"]: row["value"] for row in csv.DictReader((tmp_path / "inversion_settings.csv").open())}
+    assert settings["iterations"] == "1000" and settings["generator"] == "12ab" and settings["choice_faces"] == "20"
+    choice = list(csv.DictReader((tmp_path / "inversion_choice.csv").open()))
+    assert [row["run"] for row in choice][:2] == ["mse", "start"] and float(choice[0]["score"]) == 1
     count = len(inverted)
     assert run_script(*command).returncode == 0 and len(inverted) == count  # what is done stays done
