@@ -96,9 +96,15 @@ def our_step(g: Generator, d: nn.Module, memory: torch.memory_format, bf16: bool
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--threads", type=int, nargs="+", default=[2, 1])
+    parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
+    parser.add_argument("--steps", type=int, default=10, help="timed steps of each variant (default: 10)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        nargs="+",
+        default=[2, 1],
+        help="numbers of threads to time with, one after the other (default: 2 1)",
+    )
     args = parser.parse_args()
     folder = face_folder(args.data, "train")
     images = read_faces(args.data, "train")[1]

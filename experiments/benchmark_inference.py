@@ -42,9 +42,13 @@ def timed(command: list[str]) -> tuple[float, float, str]:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--target", default="mnistm")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("folder", type=Path, help="folder of digit images (*.png)")
+    parser.add_argument(
+        "--target", default="mnistm", help="domain of the images: mnistm, svhn or usps (default: mnistm)"
+    )
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="calls of each way, in turn; the fastest counts (default: 3)"
+    )
     parser.add_argument("--workers", type=int, default=0, help="worker processes of the usual DataLoader")
     args = parser.parse_args()
     names = list_images(args.folder)

@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python experiments/benchmark_numpy_conv.py
 
-Forward and backward, the best of several rounds, the two in turn. The loops run on two of the fifty images.
+Forward and backward, the best of some rounds, the two in turn. The loops run on two of the fifty images.
 """
 
 import sys
@@ -40,6 +40,11 @@ def seconds(function: Callable[[], None]) -> float:
 
 
 def main() -> None:
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="timed rounds, of which the best counts (default: 15)")
+    args = parser.parse_args()
+    if args.rounds < 1:
+        raise cli.UsageError(f"--rounds {args.rounds}: must be at least 1")
     rng = np.random.RandomState(0)
     print("| dtype | NumPy, ms | torch, ms | ratio | loops, ms (from 2 images) | ratio |\n|---|---|---|---|---|---|")
     for dtype in (np.float64, np.float32):
@@ -58,7 +63,7 @@ def main() -> None:
             torch.autograd.grad(out, tensors, gradient)
 
         times: list[list[float]] = [[], []]
-        for _ in range(15):
+        for _ in range(args.rounds):
             times[0].append(seconds(ours))
             times[1].append(seconds(torchs))
         numpy_ms, torch_ms = (1000 * min(t) for t in times)

@@ -97,8 +97,8 @@ def step_function(channels_last: bool, bf16: bool, compiled: bool) -> Callable[[
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--data", type=Path, help="folder of the digits (default: hw3_data or data/hw3_data)")
+    parser.add_argument("--steps", type=int, default=40, help="timed steps of each network (default: 40)")
     args = parser.parse_args()
     source, target = (split_folder(args.data, domain, "train") for domain in ("usps", "mnistm"))
 

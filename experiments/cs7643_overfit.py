@@ -54,8 +54,10 @@ def train(x: np.ndarray, y: np.ndarray, seed: int) -> list[dict[str, float]]:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="csv to write (default: docs/results/cs7643_overfit.csv)"
+    )
     args = parser.parse_args()
     images, labels = read_arrays(args.data, "cifar10", "train")
     x, y = images[:IMAGES].numpy().astype(np.float64), labels[:IMAGES].numpy()

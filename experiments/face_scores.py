@@ -95,18 +95,33 @@ class LinearPCA:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoints", nargs="*", type=Path)
+    parser.add_argument("checkpoints", nargs="*", type=Path, help="generators (*.pth) to score, one after the other")
     parser.add_argument("--floor", action="store_true", help="score real training faces, too")
     parser.add_argument("--pca", type=int, metavar="COMPONENTS", help="score linear PCA, too")
     parser.add_argument("--standard", action="store_true", help="a VAE decodes N(0, I), not its fitted Normal or flow")
     parser.add_argument("--n", type=int, default=3_000, help="generated images of a draw (default 3000)")
     parser.add_argument("--draws", type=int, default=3, help="draws of latents, a line for each (default 3)")
-    parser.add_argument("--against", choices=("held-out", "test"), default="held-out")
-    parser.add_argument("--features", choices=("efficientnet", "inception"), default="efficientnet")
-    parser.add_argument("--purpose", default="")
-    parser.add_argument("--scores", type=Path, default=SCORES)
+    parser.add_argument(
+        "--against",
+        choices=("held-out", "test"),
+        default="held-out",
+        help="real faces to compare with: held out of the training set, or test faces (default: held-out)",
+    )
+    parser.add_argument(
+        "--features",
+        choices=("efficientnet", "inception"),
+        default="efficientnet",
+        help="network whose features are compared (default: efficientnet)",
+    )
+    parser.add_argument("--purpose", default="", help="why the test faces are looked at; goes into the csv")
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        default=SCORES,
+        help="csv that the scores are added to (default: docs/results/face_scores.csv)",
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/face_features"), help="features of the real faces")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     if not args.checkpoints and not args.floor and args.pca is None:
         raise cli.UsageError("give checkpoints, --floor or --pca")

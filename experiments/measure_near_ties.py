@@ -33,8 +33,10 @@ def logits(
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("folder", type=Path, help="folder of digit images (*.png)")
+    parser.add_argument(
+        "checkpoints", type=Path, nargs="+", help="digit networks (*.pth) to measure, one after the other"
+    )
     args = parser.parse_args()
     images = read_images(args.folder, list_images(args.folder))
     print(f"| checkpoint | images | largest difference to float64 | gaps below {TIE_MARGIN} |\n|---|---|---|---|")

@@ -23,8 +23,10 @@ def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("named", nargs="*", metavar="NAME=FILE", help="a checkpoint and its name in checkpoints/")
     parser.add_argument("--study", type=Path, help="folder of a study")
-    parser.add_argument("--mode", default="dann")
-    parser.add_argument("--prefix", default="dann")
+    parser.add_argument(
+        "--mode", default="dann", help="training mode whose runs are published: dann or uda (default: dann)"
+    )
+    parser.add_argument("--prefix", default="dann", help="first word of the published names (default: dann)")
     parser.add_argument("--into", type=Path, default=CHECKPOINTS, help="folder of checkpoints and MANIFEST")
     args = parser.parse_args()
     wrong = [words for words in args.named if "=" not in words]

@@ -38,9 +38,13 @@ def plan(method: str, seeds: list[int]) -> list[tuple[str, str, str, int]]:
 
 def main() -> int:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("method", choices=("dann", "uda"))
+    parser.add_argument(
+        "method", choices=("dann", "uda"), help="dann: with its bounds and ablations; uda: the improved method"
+    )
     parser.add_argument("--out", type=Path, help="folder of the runs (default runs/study_METHOD)")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds, each a training of its own (default: 0 1 2)"
+    )
     parser.add_argument("--pairs", nargs="+", metavar="SOURCE_TARGET", help="only these pairs, as usps_mnistm")
     parser.add_argument("--modes", nargs="+", choices=("dann", "source", "target"), help="only these modes of DANN's")
     args, flags = arguments(parser)

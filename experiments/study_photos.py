@@ -52,7 +52,11 @@ def plan(study: str, runs: Path) -> list[Run]:
 
 def main() -> int:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("eee7331", "cs7643", "choices", "longtail", "autoencoder"))
+    parser.add_argument(
+        "study",
+        choices=("eee7331", "cs7643", "choices", "longtail", "autoencoder"),
+        help="which assignment's trainings, see above",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default runs)")
     args, flags = arguments(parser)
     runs = [Run(run.out, run.script, (*run.flags, *flags)) for run in plan(args.study, args.runs)]

@@ -39,9 +39,16 @@ class Digits(Dataset[Any]):
 
 
 def main() -> None:
-    folder, target, out, workers = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
-    model = load_model(DigitNet, CHECKPOINTS / MODELS[target])
-    loader = DataLoader(Digits(folder), batch_size=128, num_workers=workers)
+    parser = cli.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="IMAGE_DIR", help="folder of digit images (*.png)")
+    parser.add_argument("target", choices=MODELS, help="domain of the images, which chooses the network")
+    parser.add_argument("out", type=Path, metavar="OUT_CSV", help="csv of the predicted labels, to be written")
+    parser.add_argument("workers", type=int, metavar="WORKERS", help="worker processes of the DataLoader; 0: none")
+    args = parser.parse_args()
+    if args.workers < 0:
+        raise cli.UsageError(f"WORKERS {args.workers}: must be at least 0")
+    model = load_model(DigitNet, CHECKPOINTS / MODELS[args.target])
+    loader = DataLoader(Digits(args.folder), batch_size=128, num_workers=args.workers)
     names, labels, loading = [], [], 0.0
     started = time.perf_counter()
     with torch.no_grad():
@@ -50,9 +57,9 @@ def main() -> None:
             labels += model(images).argmax(1).tolist()
             names += batch_names
             started = time.perf_counter()
-    pd.DataFrame({"image_name": names, "label": labels}).to_csv(out, index=False)
+    pd.DataFrame({"image_name": names, "label": labels}).to_csv(args.out, index=False)
     print(json.dumps({"loading_seconds": loading}))
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "usual_predict.py")

@@ -8,6 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from dlcv import cli
+from dlcv.evaluate import OWN_LEDGER
+
+
+def add_arguments(parser: cli.ArgumentParser) -> None:
+    """Adds --evaluate and --ledger."""
+    parser.add_argument("--evaluate", action="store_true", help="first read the test answers that were not read yet")
+    parser.add_argument(
+        "--ledger", type=Path, default=OWN_LEDGER,
+        help=f"csv that --evaluate adds each reading to (default: {OWN_LEDGER}; the project's: docs/test_reads.csv)",
+    )  # fmt: skip
 
 
 def evaluate(checkpoints: Sequence[Path], data: Path | None, *flags: str) -> None:

@@ -209,10 +209,17 @@ def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "autoencoder.pth")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=CHECKPOINTS / "autoencoder.pth",
+        help="the autoencoder (default: the published one)",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds autoencoder_seed*")
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
+    parser.add_argument("--data", type=Path, help="folder of fashion_mnist.npz (default: data)")
     args = parser.parse_args()
     found = args.runs.glob("autoencoder_seed*/model.pth")
     runs = sorted(path.parent for path in found if re.fullmatch(r"autoencoder_seed\d+", path.parent.name))

@@ -1,6 +1,6 @@
 """EEE7331 assignment 1, question 1: layer tables, set-up, curves and the final comparison of both networks.
 
-    python report/cifar_cnn_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
+    python report/cifar_cnn_results.py --evaluate     # reads the test set through dlcv.evaluate, once a run
     python report/cifar_cnn_results.py                # writes docs/models/cifar_cnn.md, report/figures/cifar_cnn_*.png
 
 Runs: runs/cifar_cnn_{plain,separable}_seed*; of those that are not there any more, what docs/results/cifar_cnn_runs.csv
@@ -22,7 +22,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     import torch.nn.functional as F
-    from answers import kept_result, look
+    from answers import add_arguments, kept_result, look
     from plotting import FIGURES, plt, save, tidy
     from tables import fill, markdown, mean_std, record
     from torch import nn
@@ -37,7 +37,7 @@ NAMES = {"plain": "CNN of Part A", "separable": "CNN with depth-wise separable c
 TRAIN_IMAGES = 10_000
 
 
-def evaluate(runs: list[Path], kept: Path, data: Path | None) -> None:
+def evaluate(runs: list[Path], kept: Path, data: Path | None, ledger: Path) -> None:
     """Every epoch of seed 0, the last one of the others; what was read before is not read again."""
     for run in runs:
         snapshots = sorted(run.glob("snapshots/step_*.pth"))
@@ -45,6 +45,7 @@ def evaluate(runs: list[Path], kept: Path, data: Path | None) -> None:
         for split in ("test", "train"):
             limit = ["--limit", str(TRAIN_IMAGES)] if split == "train" else []
             flags = ["--domain", "cifar10", "--split", split, "--purpose", "EEE7331: curves and final accuracy", *limit]
+            flags += ["--ledger", str(ledger)]
             look(snapshots, kept / f"{run.name}_{split}.npz", data, *flags)
 
 
@@ -201,18 +202,20 @@ def draw_curves(kind: str, kept: Path, path: Path) -> None:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
+    add_arguments(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds cifar_cnn_*_seed*")
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cifar_cnn"), help="what was read, for drawing")
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
+    parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
     args = parser.parse_args()
     names = r"cifar_cnn_(plain|separable)_seed\d+"  # not what --quick or --hold-out leave behind
     runs = sorted(p.parent for p in args.runs.glob("cifar_cnn_*/model.pth") if re.fullmatch(names, p.parent.name))
     if not runs and not (DOCS / "results" / "cifar_cnn_runs.csv").exists():
         raise cli.UserError(f"no cifar_cnn_*_seed*/model.pth below {args.runs}: python train/train_cifar_cnn.py")
     if args.evaluate:
-        evaluate(runs, args.kept, args.data)
+        evaluate(runs, args.kept, args.data, args.ledger)
     written = {
         "part a layers": layer_table(CifarCNN(CifarCNNConfig()).eval()),
         "part b layers": layer_table(CifarCNN(CifarCNNConfig(separable=True)).eval()),

@@ -21,8 +21,18 @@ CARD = RESULTS.parents[1] / "models" / "cs7643.md"
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", type=Path, default=FIGURES / "cs7643_overfit.png")
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        default=FIGURES / "cs7643_overfit.png",
+        help="the picture to write (default: report/figures/cs7643_overfit.png)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=RESULTS,
+        help="csv of the measured curves (default: docs/results/cs7643_overfit.csv)",
+    )
     args = parser.parse_args()
     table = pd.read_csv(args.results)
     epochs = table["epoch"].max()

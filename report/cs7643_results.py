@@ -1,6 +1,6 @@
 """CS7643 assignment 2, part 2: the course's networks and our own; losses for the long-tailed CIFAR-10.
 
-    python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate (ledger!), once a run
+    python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate, once a run
     python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_*.png
 
 Runs: those of experiments/study_photos.py cs7643, choices and longtail; of those that are not below --runs any more,
@@ -19,7 +19,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
-    from answers import kept_result, look
+    from answers import add_arguments, kept_result, look
     from plotting import FIGURES, plt, save, tidy
     from tables import fill, markdown, mean_std, plus_minus, record
 
@@ -208,11 +208,15 @@ def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluate", action="store_true", help="read the test set first (adds to the ledger)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    add_arguments(parser)
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="folder that holds the trainings (default: runs)"
+    )
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cs7643"), help="what was read")
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
+    parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
     args = parser.parse_args()
     names = rf"cifar_({'|'.join(NETWORKS)})_seed\d+|cifar_longtail_({'|'.join(LOSSES)})_seed\d+"
     runs = sorted(p.parent for p in args.runs.glob("cifar_*/model.json") if re.fullmatch(names, p.parent.name))
@@ -220,7 +224,7 @@ def main() -> None:
         raise cli.UserError(f"no runs below {args.runs}: python experiments/study_photos.py cs7643")
     if args.evaluate:
         for run in runs:
-            flags = ["--domain", "cifar10", "--purpose", "CS7643: tables"]
+            flags = ["--domain", "cifar10", "--purpose", "CS7643: tables", "--ledger", str(args.ledger)]
             look([run / "model.pth"], args.kept / f"{run.name}.npz", args.data, *flags)
     found = collect(runs, args.kept)
     written = {

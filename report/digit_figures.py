@@ -1,6 +1,6 @@
 """Problem 3's and 4's figures from the studies: t-SNE, training curves, confusion matrices, worst images.
 
-    python report/digit_figures.py dann --evaluate    # first: reads the test sets (ledger!) into runs/figures_dann
+    python report/digit_figures.py dann --evaluate    # first: reads the test sets into runs/figures_dann
     python report/digit_figures.py dann               # draws report/figures/dann_*.png from what was kept
     python report/digit_figures.py uda                # likewise the improved method's
 
@@ -16,7 +16,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
-    from answers import kept_result, look
+    from answers import add_arguments, kept_result, look
     from plotting import FIGURES, AnnotationBbox, OffsetImage, plot_log, plt, save, tidy
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -33,17 +33,17 @@ TRAIN_IMAGES = 3_000  # of target train, in the curves of the sure
 POINTS = 1_000  # test images of each domain in a t-SNE figure
 
 
-def evaluate(method: str, study: Path, kept: Path, data: Path | None) -> None:
+def evaluate(method: str, study: Path, kept: Path, data: Path | None, ledger: Path) -> None:
     """Reads both test sets; for the improved method target train, too, with every snapshot."""
     purpose = f"figures of problem {PROBLEMS[method]}: t-SNE, confusion, worst images"
     for source, target in PAIRS:
         run = study / f"{source}_{target}_{method}_seed0"
         for domain, statistics in ((source, "source"), (target, "target")):
-            flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose]
+            flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose, "--ledger", str(ledger)]
             look([run / "model.pth"], kept / f"{source}_{target}_{statistics}.npz", data, *flags)
         for snapshot in sorted(run.glob("snapshots/*.pth")) if method == "uda" else []:
             flags = ["--domain", target, "--split", "train", "--limit", str(TRAIN_IMAGES)]
-            flags += ["--purpose", "figures of problem 4: precision of the sure"]
+            flags += ["--purpose", "figures of problem 4: precision of the sure", "--ledger", str(ledger)]
             look([snapshot], kept / f"{source}_{target}_{snapshot.stem}.npz", data, *flags)
 
 
@@ -181,16 +181,18 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("method", choices=("dann", "uda"))
-    parser.add_argument("--evaluate", action="store_true", help="read the test sets first (adds to the ledger)")
+    parser.add_argument(
+        "method", choices=("dann", "uda"), help="dann: problem 3's figures; uda: those of the improved method"
+    )
+    add_arguments(parser)
     parser.add_argument("--study", type=Path, help="folder of the runs (default runs/study_METHOD)")
     parser.add_argument("--kept", type=Path, help="what was read, for drawing (default runs/figures_METHOD)")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, help="folder of the digits (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     study = args.study or Path("runs") / f"study_{args.method}"
     kept = args.kept or Path("runs") / f"figures_{args.method}"
     if args.evaluate:
-        evaluate(args.method, study, kept, args.data)
+        evaluate(args.method, study, kept, args.data, args.ledger)
     for source, target in PAIRS:
         draw_tsne(args.method, source, target, kept)
         if args.method == "dann":

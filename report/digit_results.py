@@ -26,6 +26,7 @@ with cli.packages_needed(__doc__):
 
     from dlcv.checkpoint import CHECKPOINTS, digest_of, read_checkpoint
     from dlcv.data.digits import PAIRS
+    from dlcv.evaluate import OWN_LEDGER
     from dlcv.files import read_rows, write_rows
     from dlcv.trainer import read_log
 
@@ -48,11 +49,9 @@ TEXTS = [DOCS / "models" / "dann.md", DOCS / "models" / "uda.md", DOCS.parent / 
 
 
 def read_ledger() -> dict[tuple[str, str, str], dict[str, str]]:
-    """(sha256, domain, statistics) → line, test sets only."""
-    ledger = DOCS / "test_reads.csv"
-    if not ledger.exists():
-        return {}
-    rows = (row for row in read_rows(ledger) if row["split"] == "test")
+    """(sha256, domain, statistics) → line, test sets only. The project's ledger goes before your own."""
+    ledgers = (ledger for ledger in (OWN_LEDGER, DOCS / "test_reads.csv") if ledger.exists())
+    rows = (row for ledger in ledgers for row in read_rows(ledger) if row["split"] == "test")
     return {(row["sha256"], row["domain"], row["statistics"]): row for row in rows}
 
 
@@ -61,7 +60,7 @@ def recipe_of(provenance: dict[str, Any]) -> dict[str, Any]:
     return {"mode": "uda"} | provenance["recipe"]
 
 
-def evaluate(studies: list[Path], data: Path | None) -> None:
+def evaluate(studies: list[Path], data: Path | None, ledger: Path) -> None:
     """Looks at the test answers once for every model, and once for every snapshot of modes dann and uda."""
     known = read_ledger()
     waiting: dict[tuple[str, str, str], list[Path]] = {}
@@ -78,7 +77,8 @@ def evaluate(studies: list[Path], data: Path | None) -> None:
             if (digest_of(file), recipe["target"], statistics) not in known:
                 waiting.setdefault((recipe["target"], statistics, purpose), []).append(file)
     for (domain, statistics, purpose), files in waiting.items():
-        answers.evaluate(files, data, "--domain", domain, "--statistics", statistics, "--purpose", purpose)
+        flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose, "--ledger", str(ledger)]
+        answers.evaluate(files, data, *flags)
 
 
 def collect(studies: list[Path]) -> None:
@@ -356,14 +356,14 @@ def tables() -> dict[str, str]:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--evaluate", action="store_true", help="look at the test sets (adds to the ledger)")
-    parser.add_argument("--collect", action="store_true", help="read the runs and the ledger anew")
+    answers.add_arguments(parser)
+    parser.add_argument("--collect", action="store_true", help="read the runs and the ledgers anew")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds study_* and ablation_*")
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, help="folder of the digits (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     studies = [*(args.runs / study for study in STUDIES), *sorted(args.runs.glob("ablation_*"))]
     if args.evaluate:
-        evaluate(studies, args.data)
+        evaluate(studies, args.data, args.ledger)
     if args.collect or args.evaluate:
         collect(studies)
     written = tables()

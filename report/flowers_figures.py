@@ -34,7 +34,7 @@ with cli.packages_needed(__doc__):
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHEET = 256  # images on the sheet of favourites
-ALPHAS = np.arange(11) / 10
+ALPHAS = [n / 10 for n in range(11)]
 
 
 def layer_table(network: nn.Sequential, x: torch.Tensor) -> str:
@@ -143,9 +143,16 @@ def images_of(x: torch.Tensor) -> np.ndarray:
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "flowers.pth")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=CHECKPOINTS / "flowers.pth",
+        help="the generator (default: the published one)",
+    )
     parser.add_argument("--run", type=Path, default=Path("runs/flowers_seed0"), help="folder of the training")
-    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of models/flowers.md and results/")
     parser.add_argument("--seed", type=int, default=1, help="of the sheet's latents (1)")
     parser.add_argument(
@@ -200,7 +207,7 @@ def main() -> None:
     )
     with atomic_path(args.out / "flowers_latents.npz") as temporary, temporary.open("wb") as file:
         np.savez(file, batch=z.numpy(), sheet=sheet.numpy(), favourites=np.array(args.favourites),
-                 alphas=ALPHAS, convex=convex.numpy(), spherical=arc.numpy())  # fmt: skip
+                 alphas=np.array(ALPHAS), convex=convex.numpy(), spherical=arc.numpy())  # fmt: skip
     record(args.docs / "results" / "flowers_study.csv", [
         {"run": mode, "largest_difference": largest, "mean_difference": mean, "step": provenance["step"],
          "commit": provenance["commit"], "batch": len(z)} for mode, (largest, mean) in numbers.items()])  # fmt: skip

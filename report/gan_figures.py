@@ -77,14 +77,31 @@ def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> N
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "gan.pth")
-    parser.add_argument("--vae", type=Path, default=CHECKPOINTS / "vae.pth")
-    parser.add_argument("--log", type=Path, default=Path("runs/gan_seed0/log.jsonl"))
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=CHECKPOINTS / "gan.pth",
+        help="the GAN's generator (default: the published one)",
+    )
+    parser.add_argument(
+        "--vae",
+        type=Path,
+        default=CHECKPOINTS / "vae.pth",
+        help="the VAE that the GAN is compared with (default: the published one)",
+    )
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=Path("runs/gan_seed0/log.jsonl"),
+        help="log of the GAN's training (default: runs/gan_seed0/log.jsonl)",
+    )
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
     )
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
+    parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     if args.curves and not args.log.exists():
         raise cli.UserError(

@@ -37,7 +37,7 @@ def table(content: dict[str, object]) -> str:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path, metavar="results.json")
+    parser.add_argument("results", type=Path, metavar="results.json", help="what the grader wrote")
     args = parser.parse_args()
     if not args.results.is_file():
         raise cli.UserError(f"{args.results} is not there: python -m grader writes it")

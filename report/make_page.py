@@ -169,7 +169,9 @@ def contents() -> list[dict[str, object]]:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=REPORT / "index.html")
+    parser.add_argument(
+        "--out", type=Path, default=REPORT / "index.html", help="the page to write (default: report/index.html)"
+    )
     args = parser.parse_args()
     loader = jinja2.FileSystemLoader(REPORT / "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)

@@ -30,9 +30,21 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
     """--checkpoint, --log, --no-curves and --out of a GAN's figures. Raises UserError when the log is not there."""
     parser = cli.ArgumentParser(description=usage)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / f"{name}.pth")
-    parser.add_argument("--log", type=Path, default=Path(f"runs/{name}_seed0/log.jsonl"))
-    parser.add_argument("--out", type=Path, default=FIGURES)
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=CHECKPOINTS / f"{name}.pth",
+        help="the generator (default: the published one)",
+    )
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=Path(f"runs/{name}_seed0/log.jsonl"),
+        help="log of its training (default: that of seed 0 in runs/)",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
     )

@@ -154,8 +154,15 @@ def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth")
-    parser.add_argument("--log", type=Path, default=Path("runs/vae_seed0/log.jsonl"))
+    parser.add_argument(
+        "--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth", help="the VAE (default: the published one)"
+    )
+    parser.add_argument(
+        "--log",
+        type=Path,
+        default=Path("runs/vae_seed0/log.jsonl"),
+        help="log of its training (default: runs/vae_seed0/log.jsonl)",
+    )
     parser.add_argument(
         "--then", nargs="*", type=Path, default=[], metavar="LOG",
         help="logs of what followed, drawn as fig1_2_then: its flow's",
@@ -163,8 +170,10 @@ def main() -> None:
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
     )
-    parser.add_argument("--out", type=Path, default=FIGURES)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
+    parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     for log in args.then:
         if not log.exists():

@@ -9,8 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any, NoReturn, TypeVar
 
 Item = TypeVar("Item")
@@ -143,18 +145,58 @@ def progress(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)
 
 
+class _Anything(type):
+    """What `Placeholder` answers to: any name in it, any call, any index give Placeholder again."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Placeholder
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        return Placeholder
+
+    def __getitem__(cls, _: Any) -> Any:
+        return Placeholder
+
+
+class Placeholder(metaclass=_Anything):
+    """Whatever a package that is not loaded would hold: it can be imported, subclassed, and used as a decorator."""
+
+
+class _Placeholders(MetaPathFinder, Loader):
+    """Gives an empty module for each package that is neither Python's own nor one of this clone's."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        top = name.partition(".")[0]
+        folders = (Path(__file__).resolve().parents[1], *map(Path, sys.path[:2]))  # src, and the script's
+        ours = any((folder / top).is_dir() or (folder / f"{top}.py").is_file() for folder in folders)
+        return None if ours or top in sys.stdlib_module_names else ModuleSpec(name, self, is_package=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__getattr__ = lambda name: getattr(Placeholder, name)  # type: ignore[method-assign]
+
+
 @contextmanager
 def packages_needed(usage: str | None) -> Iterator[None]:
-    """Around a script's imports: where a package is missing, --help still shows its usage (the script's docstring) and
-    other words get a line that says what to do."""
+    """Around a script's imports: where a package is missing, a line says what to do.
+
+    With --help the packages are not loaded at all: torch alone takes seconds, and the help needs none of them. Where
+    a script cannot do without, it shows `usage`, its docstring.
+    """
+    if not {"-h", "--help"} & set(sys.argv[1:]):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            sys.exit(f"{Path(sys.argv[0]).name}: {error}: {INSTALL}")
+        return
+    finder = _Placeholders()
+    sys.meta_path.insert(0, finder)
     try:
         yield
-    except ModuleNotFoundError as error:
-        script = Path(sys.argv[0]).name
-        if {"-h", "--help"} & set(sys.argv[1:]):
-            print(f"usage of {script}:\n\n{usage}")
-            sys.exit(0)
-        sys.exit(f"{script}: {error}: {INSTALL}")
+    except (AttributeError, ImportError, TypeError):
+        print(f"usage of {Path(sys.argv[0]).name}:\n\n{usage}")
+        sys.exit(0)
 
 
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:

@@ -2,8 +2,9 @@
 
     python -m dlcv.evaluate runs/x/model.pth --domain svhn --purpose "final table, seed 0"
 
-Prints the accuracy and appends a line to docs/test_reads.csv, which is committed: every look at the
-answers stands there.
+Prints the accuracy and appends a line to a ledger, so that every look at the answers is written down: yours is
+runs/test_reads.csv. The project's own tables rest on docs/test_reads.csv, which is committed and which only
+--ledger docs/test_reads.csv adds to.
 """
 
 import csv
@@ -13,33 +14,46 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import nn
+from dlcv import cli
 
-from dlcv import cli, repro
-from dlcv.checkpoint import current_commit, digest_of
-from dlcv.data.arrays import read_arrays
-from dlcv.data.digits import DOMAINS, read_split
-from dlcv.files import atomic_path, check_writable
-from dlcv.images import to_float
-from dlcv.models.cifar_cnn import CifarCNN
-from dlcv.models.digit_net import SOURCE, DigitNet
-from dlcv.models.table import Standardised, load_any
-from dlcv.predict import predict_labels
+with cli.packages_needed(__doc__):
+    import numpy as np
+    import torch
+    from torch import nn
 
-LEDGER = Path(__file__).resolve().parents[2] / "docs" / "test_reads.csv"
+    from dlcv import repro
+    from dlcv.checkpoint import current_commit, digest_of
+    from dlcv.data.arrays import read_arrays
+    from dlcv.data.digits import DOMAINS, read_split
+    from dlcv.files import atomic_path, check_writable
+    from dlcv.images import to_float
+    from dlcv.models.cifar_cnn import CifarCNN
+    from dlcv.models.digit_net import SOURCE, DigitNet
+    from dlcv.models.table import Standardised, load_any
+    from dlcv.predict import predict_labels
+
+LEDGER = Path(__file__).resolve().parents[2] / "docs" / "test_reads.csv"  # the project's
+OWN_LEDGER = Path("runs/test_reads.csv")  # a user's, in the folder where the command is called
 COLUMNS = ("date", "commit", "checkpoint", "sha256", "domain", "split", "statistics", "images", "purpose", "accuracy")
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    parser = cli.ArgumentParser(prog="python -m dlcv.evaluate", description=__doc__)
+    parser.add_argument(
+        "checkpoints", nargs="+", type=Path, metavar="CHECKPOINT", help="models to evaluate, one after the other"
+    )
     parser.add_argument(
         "--data", type=Path, help="folder of the data (default: hw3_data or data/hw3_data; for cifar10 data)"
     )
-    parser.add_argument("--domain", choices=(*DOMAINS, "cifar10"), required=True)
-    parser.add_argument("--split", choices=("test", "train"), default="test")
+    parser.add_argument(
+        "--domain", choices=(*DOMAINS, "cifar10"), required=True, help="data set whose answers are read"
+    )
+    parser.add_argument(
+        "--split",
+        choices=("test", "train"),
+        default="test",
+        help="its test answers, or those of its training images (default: test)",
+    )
     parser.add_argument("--limit", type=int, help="only so many images, drawn with a fixed seed")
     parser.add_argument(
         "--statistics", choices=("target", "source"), default="target", help="digits: batch-norm statistics"
@@ -48,7 +62,9 @@ def main() -> None:
     parser.add_argument(
         "--save", type=Path, help="one npz with names, labels, predictions, logits; for digits features, too (.npz)"
     )
-    parser.add_argument("--ledger", type=Path, default=LEDGER)
+    parser.add_argument(
+        "--ledger", type=Path, default=OWN_LEDGER, help=f"csv that the reading is added to (default: {OWN_LEDGER})"
+    )
     args = parser.parse_args()
     digits = args.domain != "cifar10"
     if args.limit is not None and (args.limit < 1 or args.split == "test"):

@@ -44,8 +44,8 @@ def contents(data: Path | None) -> dict[str, bytes]:
 
 
 def main() -> None:
-    parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path, metavar="OUT.zip")
+    parser = cli.ArgumentParser(prog="python -m grader.bundle", description=__doc__)
+    parser.add_argument("out", type=Path, metavar="OUT.zip", help="the zip to write")
     parser.add_argument("--data", type=Path, help="the courses' hw3_data, whose test parts go into the bundle")
     args = parser.parse_args()
     if args.out.suffix != ".zip":

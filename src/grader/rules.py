@@ -1,4 +1,7 @@
-"""The courses' static rules: what must not stand in hw*.sh and in what they call. Nothing is run or unpickled here."""
+"""The courses' static rules: what must not stand in hw*.sh and in what they call. Nothing is run or unpickled here.
+
+python -m grader.rules REPOSITORY hw3_p1.sh …      # one line of JSON for each wrapper, and one for the files
+"""
 
 import ast
 import contextlib
@@ -21,6 +24,7 @@ from pathlib import Path
 import tree_sitter
 import tree_sitter_bash
 
+from dlcv import cli
 from grader.opening import Place, place_in
 from grader.sandbox import own_command
 
@@ -508,7 +512,11 @@ def check_apart(root: Path, names: Sequence[str], seconds: float = SECONDS) -> d
 
 def main() -> None:
     """Prints one JSON line for each wrapper, [name, findings], and one for the files."""
-    root, names = Path(sys.argv[1]), sys.argv[2:]
+    parser = cli.ArgumentParser(prog="python -m grader.rules", description=__doc__)
+    parser.add_argument("repository", type=Path, help="folder to look at; nothing in it is run")
+    parser.add_argument("wrappers", nargs="*", metavar="WRAPPER", help="names of shell scripts at its top")
+    args = parser.parse_args()
+    root, names = args.repository, args.wrappers
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     for name in names:
         print(json.dumps([name, [astuple(finding) for finding in wrapper_findings(root, name)]]), flush=True)
@@ -516,4 +524,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "grader.rules")

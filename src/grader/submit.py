@@ -255,7 +255,7 @@ def main() -> None:
     parser = cli.ArgumentParser(
         prog="python -m grader.submit", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("course", choices=COURSES)
+    parser.add_argument("course", choices=COURSES, help="the course, or the part of it, that collects")
     parser.add_argument("--name", default="", help="your name, as tud's file name wants it: first and last")
     parser.add_argument("--id", default="studentID", help="your student ID, as in the report's file name (studentID)")
     parser.add_argument("--out", type=Path, default=Path("results/submissions"), help="folder of what is built")

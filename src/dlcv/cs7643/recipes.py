@@ -113,7 +113,7 @@ def as_yaml(name: str) -> str:
 
 
 def main() -> None:
-    cli.ArgumentParser(description=__doc__).parse_args()
+    cli.ArgumentParser(prog="python -m dlcv.cs7643.recipes", description=__doc__).parse_args()
     for name in RECIPES:
         write_text(CONFIGS / f"config_{name}.yaml", as_yaml(name))
     print(f"{len(RECIPES)} files in {CONFIGS}")

@@ -10,6 +10,8 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import TypeVar
 
+from dlcv import cli
+
 Entry = TypeVar("Entry")
 
 W1, B1 = (Fraction(3, 2), Fraction(1, 2)), (Fraction(0), Fraction(1))
@@ -86,6 +88,7 @@ def kinks() -> list[Fraction]:
 
 
 def main() -> None:
+    cli.ArgumentParser(prog="python -m dlcv.cs7643.theory", description=__doc__).parse_args()
     names = [[f"w({i},{j})" for j in range(3)] for i in range(3)]
     matrix = convolution_matrix(names, (3, 3), stride=4, padding=2, zero="0")
     print(f"Question 1: A has {len(matrix)} rows and {len(matrix[0])} columns")
@@ -99,4 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main, "dlcv.cs7643.theory")

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dlcv import cli
-from dlcv.data.digits import DOMAINS, SIZE, read_label_csv, split_folder
-from dlcv.data.folders import list_images
-from dlcv.data.layout import spellings
-from dlcv.images import open_image, read_rgb
+
+with cli.packages_needed(__doc__):
+    from dlcv.data.digits import DOMAINS, SIZE, read_label_csv, split_folder
+    from dlcv.data.folders import list_images
+    from dlcv.data.layout import spellings
+    from dlcv.images import open_image, read_rgb
 
 EXPECTED = {  # images and image mode in the assignment's text (DLCV 2020, homework 3, "Dataset")
     ("usps", "train"): (7_291, "L"),
@@ -79,7 +81,7 @@ def _shorten(lines: list[str]) -> list[str]:
 
 
 def main() -> int:
-    parser = cli.ArgumentParser(description=__doc__)
+    parser = cli.ArgumentParser(prog="python -m dlcv.data.check", description=__doc__)
     parser.add_argument("data", type=Path, nargs="?", help="hw3_data (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
     unusable = 0
