@@ -1,13 +1,15 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
 import re
+from collections import Counter
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tables import FACE_DIGITS, face_scores
+from scipy.stats import spearmanr
+from tables import FACE_DIGITS, face_scores, inversion_rows, inversion_title
 
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
@@ -208,6 +210,57 @@ class Facts:
             ],
             "kinks": ' " and " '.join(str(x) for x in theory.kinks()),
         }
+
+    def inversion(self) -> dict[str, dict[str, str]]:
+        """Each run of docs/results/inversion.csv: title, images, the metrics as mean ± std over the targets, seconds.
+
+        Beside it `<metric>_mean`, for ratios.
+        """
+        rows = inversion_rows(self._inversion_csv())
+        means = ("l2", "lpips", "cosine")
+        return {row["run"]: row | {f"{m}_mean": row[m].split(" ")[0] for m in means} for row in rows}
+
+    def inversion_settings(self) -> dict[str, str]:
+        """What docs/results/inversion_settings.csv holds: setting → value."""
+        rows = read_rows(self._inversion_csv().with_name("inversion_settings.csv"))
+        return {row["setting"]: row["value"] for row in rows}
+
+    def inversion_choice(self) -> dict[str, str]:
+        """Run on the faces for choosing → its score: the mean of the metrics, each as a share of plain MSE's."""
+        rows = read_rows(self._inversion_csv().with_name("inversion_choice.csv"))
+        return {row["run"]: f"{float(row['score']):.3f}" for row in rows}
+
+    def better_in(self, run: str, other: str, metric: str) -> str:
+        """On how many targets `run` has the smaller `metric` than `other`, as "18 of 20"."""
+        lines = read_rows(self._inversion_csv())
+        mine, theirs = (
+            {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which}
+            for which in (run, other)
+        )
+        return f"{sum(mine[name] < theirs[name] for name in mine)} of {len(mine)}"
+
+    def inversion_correlation(self, a: str, b: str) -> str:
+        """Spearman's correlation of two metrics over all runs and targets."""
+        lines = read_rows(self._inversion_csv())
+        return f"{spearmanr(*([float(line[metric]) for line in lines] for metric in (a, b))).statistic:.2f}"
+
+    def preferences(self, comparison: str) -> dict[str, str]:
+        """How often each run was chosen in a blind comparison (its title → count), and all of them under "all"."""
+        path = ROOT / "docs" / "results" / "inversion_preferences.csv"
+        chosen = [row["chosen"] for row in read_rows(path) if row["comparison"] == comparison]
+        return {inversion_title(run): str(n) for run, n in Counter(chosen).items()} | {"all": str(len(chosen))}
+
+    def face_directions(self) -> dict[str, dict[str, str]]:
+        """Each attribute of docs/results/face_directions.csv: its line, shares and accuracies in per cent."""
+        rows = read_rows(ROOT / "docs" / "results" / "face_directions.csv")
+        shares = [key for key in rows[0] if key.startswith(("share", "less", "more")) or key.endswith("accuracy")]
+        return {row["attribute"]: row | {key: f"{100 * float(row[key]):.0f}" for key in shares} for row in rows}
+
+    def _inversion_csv(self) -> Path:
+        path = ROOT / "docs" / "results" / "inversion.csv"
+        if not path.is_file():
+            raise cli.UserError(f"{path} is not there; run: python experiments/inversion_study.py")
+        return path
 
     def _table(self, text: str, name: str) -> list[list[str]]:
         content = (ROOT / "docs" / "models" / f"{text}.md").read_text(encoding="utf-8")

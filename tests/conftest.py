@@ -317,3 +317,15 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> Path:
             test_images=pictures[60:80], test_labels=labels[60:80],
         )  # fmt: skip
     return root
+
+
+@pytest.fixture(scope="session")
+def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with flowers/: three categories of four pictures each. They show house numbers."""
+    root = tmp_path_factory.mktemp("flowers")
+    names = sorted(path.name for path in SAMPLES.iterdir())
+    for index, name in enumerate(names[:12]):
+        folder = root / "flowers" / ("iris", "lily of the valley", "rose")[index // 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.open(SAMPLES / name).resize((24, 20)).save(folder / f"{index % 4:04d}.png")
+    return root

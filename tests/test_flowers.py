@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import REPO, SAMPLES, assert_one_line, kill_after_first_save, load_script, run_script
+from conftest import REPO, assert_one_line, kill_after_first_save, load_script, run_script
 from PIL import Image
 from scipy.io import savemat
 from torch import nn
@@ -24,18 +24,6 @@ from dlcv.models.dcgan import (
 from dlcv.trainer import read_log
 
 TINY = ["--size", 16, "--channels", 8, "--latent-dim", 5, "--lr-g", 0.02, "--batch-size", 3]
-
-
-@pytest.fixture(scope="module")
-def flowers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with flowers/: three categories of four pictures each. They show house numbers."""
-    root = tmp_path_factory.mktemp("flowers")
-    names = sorted(path.name for path in SAMPLES.iterdir())
-    for index, name in enumerate(names[:12]):
-        folder = root / "flowers" / ("iris", "lily of the valley", "rose")[index // 4]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.open(SAMPLES / name).resize((24, 20)).save(folder / f"{index % 4:04d}.png")
-    return root
 
 
 @pytest.fixture(scope="module")
