@@ -11,7 +11,6 @@ Writes to OUT: reconstructions/ (PNG, named as the images), latents.npz, metrics
 import argparse
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import sys
@@ -30,11 +29,12 @@ with cli.packages_needed(__doc__):
     from PIL import Image
 
     from dlcv import repro
-    from dlcv.checkpoint import CHECKPOINTS, load_model, save_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model, save_checkpoint
     from dlcv.data.folders import fingerprint, list_images
     from dlcv.files import write_bytes, write_text
     from dlcv.images import read_rgb, to_float, to_uint8
     from dlcv.inversion import METHODS, METRICS, Inversion, Objective, Search, find_start
+    from dlcv.recipe import field_comments
     from dlcv.sampling import save_folder
     from dlcv.similarity import CELEBA, FFHQ, Distance, FaceDescriptor, Frame, describe, l2_distance, lpips_alex
     from dlcv.stylegan2_public import load_generator
@@ -91,25 +91,51 @@ def measure(measures: Mapping[str, Distance], images: torch.Tensor, targets: tor
 
 def parse() -> tuple[argparse.Namespace, Inversion]:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of aligned faces, *.png or *.jpg")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--generator", type=Path, default=CHECKPOINTS / "stylegan2.pth", help="of this project, or .pt")
-    parser.add_argument("--crop", type=int, nargs=4, metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"), help="in pixels")
-    parser.add_argument("--frame", choices=FRAMES, help="the faces' alignment; ffhq for public generators, else celeba")
+    parser.add_argument("folder", type=Path, help="folder of aligned faces, *.png or *.jpg")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to; what it holds is continued")
     parser.add_argument(
-        "--alexnet", type=Path, help="torchvision's alexnet-owt-7be5be79.pth, if not in torch.hub's folder"
+        "--generator",
+        type=Path,
+        default=CHECKPOINTS / "stylegan2.pth",
+        help="StyleGAN2 checkpoint: one of this project (.pth) or of rosinality/stylegan2-pytorch (.pt)",
     )
-    parser.add_argument("--descriptor", type=Path, default=CHECKPOINTS / "face_descriptor.pth")
-    parser.add_argument("--method", nargs="*", choices=METHODS, default=[], help="improvements; --pull sets its weight")
+    parser.add_argument(
+        "--crop",
+        type=int,
+        nargs=4,
+        metavar=("LEFT", "TOP", "RIGHT", "BOTTOM"),
+        help="square that is cut out of every image first, in pixels (default: the whole image)",
+    )
+    parser.add_argument(
+        "--frame", choices=FRAMES, help="how the faces are aligned (ffhq for a public generator, otherwise celeba)"
+    )
+    parser.add_argument(
+        "--alexnet",
+        type=Path,
+        help="torchvision's alexnet-owt-7be5be79.pth for LPIPS (default: torch.hub's folder, downloaded once)",
+    )
+    parser.add_argument(
+        "--descriptor",
+        type=Path,
+        default=CHECKPOINTS / "face_descriptor.pth",
+        help="weights of the face descriptor (the ones in checkpoints/)",
+    )
+    parser.add_argument(
+        "--method", nargs="*", choices=METHODS, default=[], help="improvements of the search, any number (none)"
+    )
     parser.add_argument("--evaluate-every", type=int, default=50, help="iterations between two points of the curves")
-    defaults, kinds = Inversion(), typing.get_type_hints(Inversion)
+    defaults, kinds, comments = Inversion(), typing.get_type_hints(Inversion), field_comments(Inversion)
     for name in (field.name for field in dataclasses.fields(Inversion) if field.name not in METHODS):
         choices, default = typing.get_args(kinds[name]) or None, getattr(defaults, name)
         kind: type = type(default)
         parser.add_argument(
-            f"--{name.replace('_', '-')}", type=kind, choices=choices, default=default, help=f"({default})"
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            choices=choices,
+            default=default,
+            help=f"{comments[name]} ({default})",
         )
-    parser.add_argument("--pull", type=float, default=0.001, help="weight of the pull towards the mean w (0.001)")
+    parser.add_argument("--pull", type=float, default=0.001, help="weight of the method pull (0.001)")
     args = parser.parse_args()
     if args.evaluate_every < 1:
         raise cli.UsageError(f"--evaluate-every {args.evaluate_every}: must be above 0")
@@ -132,7 +158,7 @@ def main() -> None:
     objective = Objective(targets, settings, start, frame, measures)
     optimizers = search.optimizers()
     data = {"images": fingerprint(targets.cpu()), "names": names}
-    data["generator"] = hashlib.sha256(args.generator.read_bytes()).hexdigest()[:16]
+    data["generator"] = digest_of(args.generator)
     state: dict[str, typing.Any] = {"search": search, **optimizers}
     run = Run(args.out, settings, steps=settings.iterations, state=state, data=data, resume=True, save_seconds=60)
     for step in run:

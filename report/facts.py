@@ -1,12 +1,15 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
 import re
+from collections import Counter
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from tables import FACE_DIGITS, face_scores
+import numpy as np
+from scipy.stats import spearmanr
+from tables import FACE_DIGITS, face_scores, inversion_rows, inversion_title
 
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
@@ -157,6 +160,28 @@ class Facts:
         """Whether report/figures/<figure> is there."""
         return (ROOT / "report" / "figures" / figure).is_file()
 
+    def overfit(self) -> dict[str, str]:
+        """Training accuracy of the NumPy network's first seed on fifty images: after the last epoch, and one before."""
+        rows = [row for row in read_rows(ROOT / "docs" / "results" / "cs7643_overfit.csv") if row["seed"] == "0"]
+        return {"first": f"{float(rows[-1]['accuracy']):.2f}", "before": f"{float(rows[-2]['accuracy']):.2f}"}
+
+    def validation(self, network: str) -> str:
+        """Percent of the validation images of one of CS7643's networks, seed 0."""
+        row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
+        return f"{100 * float(row['validation_accuracy']):.1f}"
+
+    def logged(self, experiment: str) -> str:
+        """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept."""
+        for line in (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("|") and cells[0] == experiment:
+                return cells[-1]
+        raise cli.UserError(f"docs/LOG.md has no line '{experiment}'")
+
+    def favourites(self) -> list[int]:
+        """The two numbers on the sheet of flowers that were chosen."""
+        return [int(number) for number in np.load(ROOT / "report" / "figures" / "flowers_latents.npz")["favourites"]]
+
     def long_tail(self) -> dict[str, str]:
         """Training images of the long-tailed CIFAR-10: of the largest class, of the smallest, and of all."""
         counts = self._class_counts()
@@ -180,11 +205,62 @@ class Facts:
             "matrix": "; ".join(", ".join(row) for row in matrix),
             "size": f"{len(matrix)} x {len(matrix[0])}",
             "lines": [
-                (x, slope, intercept, slope * x + intercept, *(_worked(part, x) for part in theory.layers(x)))
+                (x, slope, intercept, slope * x + intercept, *(_worked(part, x) for part in theory.layers(x)), _sum(x))
                 for x, slope, intercept in lines
             ],
             "kinks": ' " and " '.join(str(x) for x in theory.kinks()),
         }
+
+    def inversion(self) -> dict[str, dict[str, str]]:
+        """Each run of docs/results/inversion.csv: title, images, the metrics as mean ± std over the targets, seconds.
+
+        Beside it `<metric>_mean`, for ratios.
+        """
+        rows = inversion_rows(self._inversion_csv())
+        means = ("l2", "lpips", "cosine")
+        return {row["run"]: row | {f"{m}_mean": row[m].split(" ")[0] for m in means} for row in rows}
+
+    def inversion_settings(self) -> dict[str, str]:
+        """What docs/results/inversion_settings.csv holds: setting → value."""
+        rows = read_rows(self._inversion_csv().with_name("inversion_settings.csv"))
+        return {row["setting"]: row["value"] for row in rows}
+
+    def inversion_choice(self) -> dict[str, str]:
+        """Run on the faces for choosing → its score: the mean of the metrics, each as a share of plain MSE's."""
+        rows = read_rows(self._inversion_csv().with_name("inversion_choice.csv"))
+        return {row["run"]: f"{float(row['score']):.3f}" for row in rows}
+
+    def better_in(self, run: str, other: str, metric: str) -> str:
+        """On how many targets `run` has the smaller `metric` than `other`, as "18 of 20"."""
+        lines = read_rows(self._inversion_csv())
+        mine, theirs = (
+            {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which}
+            for which in (run, other)
+        )
+        return f"{sum(mine[name] < theirs[name] for name in mine)} of {len(mine)}"
+
+    def inversion_correlation(self, a: str, b: str) -> str:
+        """Spearman's correlation of two metrics over all runs and targets."""
+        lines = read_rows(self._inversion_csv())
+        return f"{spearmanr(*([float(line[metric]) for line in lines] for metric in (a, b))).statistic:.2f}"
+
+    def preferences(self, comparison: str) -> dict[str, str]:
+        """How often each run was chosen in a blind comparison (its title → count), and all of them under "all"."""
+        path = ROOT / "docs" / "results" / "inversion_preferences.csv"
+        chosen = [row["chosen"] for row in read_rows(path) if row["comparison"] == comparison]
+        return {inversion_title(run): str(n) for run, n in Counter(chosen).items()} | {"all": str(len(chosen))}
+
+    def face_directions(self) -> dict[str, dict[str, str]]:
+        """Each attribute of docs/results/face_directions.csv: its line, shares and accuracies in per cent."""
+        rows = read_rows(ROOT / "docs" / "results" / "face_directions.csv")
+        shares = [key for key in rows[0] if key.startswith(("share", "less", "more")) or key.endswith("accuracy")]
+        return {row["attribute"]: row | {key: f"{100 * float(row[key]):.0f}" for key in shares} for row in rows}
+
+    def _inversion_csv(self) -> Path:
+        path = ROOT / "docs" / "results" / "inversion.csv"
+        if not path.is_file():
+            raise cli.UserError(f"{path} is not there; run: python experiments/inversion_study.py")
+        return path
 
     def _table(self, text: str, name: str) -> list[list[str]]:
         content = (ROOT / "docs" / "models" / f"{text}.md").read_text(encoding="utf-8")
@@ -204,16 +280,23 @@ class Facts:
         return found[-1]
 
 
+def _term(line: theory.Line) -> str:
+    """A line, slope and intercept, in Typst's mathematics."""
+    slope, intercept = line
+    parts = [f"{slope} x".removeprefix("1 ") if slope else "", str(intercept) if intercept or not slope else ""]
+    return " + ".join(part for part in parts if part)
+
+
 def _worked(lines: list[theory.Line], x: Fraction) -> list[str]:
     """What goes into a layer's ReLUs around x, and whether they pass it on, in Typst's mathematics."""
-
-    def term(line: theory.Line) -> str:
-        slope, intercept = line
-        parts = [f"{slope} x".removeprefix("1 ") if slope else "", str(intercept) if intercept or not slope else ""]
-        return " + ".join(part for part in parts if part)
-
     passed = {True: "> 0", False: "<= 0"}
-    return [f"{term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
+    return [f"{_term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
+
+
+def _sum(x: Fraction) -> str:
+    """What passes the second layer's ReLUs around x and the last bias, as a sum in Typst's mathematics."""
+    passed = [f"({_term(line)})" for line in theory.layers(x)[1] if theory.active(line, x)]
+    return f"{' + '.join(passed)} + ({theory.B3})"
 
 
 def _markup(cell: str) -> str:

@@ -55,7 +55,8 @@ def model_from(cls: type[Model], content: dict[str, Any], path: Path) -> Model:
     weights = content["weights"]
     try:
         _check_sizes(content["config"], weights)
-        with warnings.catch_warnings(action="ignore"):  # PyTorch's remarks about layers without a weight
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch's remarks about layers without a weight
             model = cls(config_type(**content["config"]))
         model.load_state_dict(weights)
     except Exception as error:  # a wrong config can fail anywhere in the model's constructor

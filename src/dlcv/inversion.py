@@ -27,13 +27,13 @@ METHODS = ("coarse", "pull", "noise", "tune")
 class Inversion:
     """How to invert. The assignment's iterations, optimiser and learning rate; the same in every space."""
 
-    space: Literal["z", "w", "w+"] = "w+"  # that is searched
-    loss: Literal["mse", "own"] = "mse"  # own: L2 + LPIPS + cosine + L2 around eyes and mouth, with the weights below
-    iterations: int = 1_000  # of Adam
-    lr: float = 0.01  # of Adam, without a schedule
-    lpips_weight: float = 0.1  # of LPIPS in the own loss
-    cosine_weight: float = 0.05  # of the descriptor's cosine distance in the own loss
-    face_weight: float = 1.0  # of the L2 distance around eyes and mouth in the own loss
+    space: Literal["z", "w", "w+"] = "w+"  # latent space that is searched
+    loss: Literal["mse", "own"] = "mse"  # mse, or own: L2 + LPIPS + cosine distance + L2 around eyes and mouth
+    iterations: int = 1_000  # iterations of Adam
+    lr: float = 0.01  # learning rate of Adam, without a schedule
+    lpips_weight: float = 0.1  # weight of LPIPS in the own loss
+    cosine_weight: float = 0.05  # weight of the descriptor's cosine distance in the own loss
+    face_weight: float = 1.0  # weight of the L2 distance around eyes and mouth in the own loss
     coarse: bool = False  # method: the L2 distance of images at 1/8, 1/4, 1/2 of the size first
     pull: float = 0.0  # method: weight of the mean squared distance of w from the mean w, in standard deviations
     noise: bool = False  # method: the noise inputs are optimised, too

@@ -49,7 +49,7 @@ def parse(
     parser.add_argument(
         "--save-seconds", type=float, default=240.0, help="longest time between two saves, in seconds (240)"
     )
-    comments = _field_comments(cls)
+    comments = field_comments(cls)
     types = typing.get_type_hints(cls)
     defaults: dict[str, Any] = {}
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
@@ -98,7 +98,7 @@ def require_between(recipe: object, low: float, high: float, *names: str) -> Non
             raise UsageError(f"--{name.replace('_', '-')} {value}: {wanted}")
 
 
-def _field_comments(cls: type) -> dict[str, str]:
+def field_comments(cls: type) -> dict[str, str]:
     """field → the comment behind its line in the class body, % doubled for argparse."""
     lines = inspect.getsource(cls).splitlines()
     found = (re.match(r"\s+(\w+):[^#]*#\s*(.*)", line) for line in lines)
