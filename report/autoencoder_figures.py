@@ -20,7 +20,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, plot_log, plt, save, tidy, to_hex
+    from plotting import FIGURES, PRINT, TEXT_WIDTH, draw_faces, plot_log, plt, save, tidy, to_hex
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
@@ -148,18 +148,27 @@ def draw_curve(log: Path, path: Path) -> None:
 
 
 def draw_latents(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """Four views of the three dimensions."""
-    figure = plt.figure(figsize=(11, 10))
-    for number, (elevation, azimuth) in enumerate(((20, -60), (20, 30), (20, 120), (80, -60)), start=1):
-        axes = figure.add_subplot(2, 2, number, projection="3d")
-        axes.view_init(elevation, azimuth)
-        for digit, name in enumerate(CLASSES):
-            points = z[labels == digit]
-            axes.scatter(*points.T, s=2, color=plt.get_cmap("tab10")(digit), label=name, linewidths=0)  # type: ignore[misc]
-        axes.set(xlabel="z1", ylabel="z2", zlabel="z3")
-    figure.suptitle(f"Latents of {len(z):,} training images, drawn at random", y=0.93)
-    figure.legend(*axes.get_legend_handles_labels(), ncols=5, loc="lower center", markerscale=5, frameon=False)
-    save(figure, path)
+    """The three dimensions in space, and seen along each axis."""
+    figure = plt.figure(figsize=(TEXT_WIDTH, 6.6), layout="constrained")
+    space = figure.add_subplot(2, 2, 1, projection="3d")
+    planes = {figure.add_subplot(2, 2, n): pair for n, pair in ((2, (0, 1)), (3, (0, 2)), (4, (1, 2)))}
+    for kind, name in enumerate(CLASSES):
+        points, colour = z[labels == kind].T, plt.get_cmap("tab10")(kind)
+        space.scatter(*points, s=1.5, color=colour, label=name, linewidths=0)  # type: ignore[misc]
+        for axes, (across, up) in planes.items():
+            axes.scatter(points[across], points[up], s=1.5, color=colour, linewidths=0)
+    space.set_box_aspect(None, zoom=0.85)
+    for axis, name in zip((space.xaxis, space.yaxis, space.zaxis), ("z1", "z2", "z3"), strict=True):  # type: ignore[attr-defined]
+        axis.set_label_text(name)
+        axis.labelpad = -4
+    space.tick_params(labelsize=7, pad=-3)
+    for axes, (across, up) in planes.items():
+        axes.set(xlabel=f"z{across + 1}", ylabel=f"z{up + 1}")
+        axes.tick_params(labelsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    handles, names = space.get_legend_handles_labels()
+    figure.legend(handles, names, ncols=5, loc="outside lower center", markerscale=5, frameon=False, fontsize=9)
+    save(figure, path, PRINT)
 
 
 def write_html(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
@@ -183,15 +192,25 @@ def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
     latents = np.stack(np.meshgrid(*axes_values, indexing="ij"), axis=-1).reshape(-1, 3)
     with torch.inference_mode():
         images = to_uint8(model.decode(torch.from_numpy(latents).float()) * 2 - 1).permute(0, 2, 3, 1).numpy()
-    figure, grid = plt.subplots(3, 4, figsize=(16, 12.6))
-    for axes, plane, value in zip(grid.flat, np.split(images, GRID), axes_values[0], strict=True):
+    figure, grid = plt.subplots(4, 3, figsize=(TEXT_WIDTH, 9.2))
+    side = images.shape[1] + 1  # pixels of a row or column
+    ends = [4, GRID * side - 4]
+    for index, (axes, plane, value) in enumerate(zip(grid.flat, np.split(images, GRID), axes_values[0], strict=True)):
         axes.imshow(make_grid(np.repeat(plane, 3, axis=3), GRID, padding=1))
-        axes.set_title(f"z1 = {value:.1f}", fontsize=10)
-        axes.axis("off")
-    spans = [f"{values[0]:.1f} to {values[-1]:.1f}" for values in axes_values[1:]]
-    figure.suptitle(f"z2 from {spans[0]} downwards, z3 from {spans[1]} to the right", y=0.92)
-    figure.subplots_adjust(wspace=0.04, hspace=0.1)
-    save(figure, path)
+        axes.set_title(f"z1 = {value:.1f}", fontsize=9, pad=3)
+        axes.tick_params(length=0, labelsize=7.5, pad=2)
+        down, right = ([f"{values[0]:.1f}", f"{values[-1]:.1f}"] for values in axes_values[1:])
+        axes.set_yticks(ends, down if index % 3 == 0 else [])
+        axes.set_xticks(ends, right if index >= GRID - 3 else [])
+        for label, side_of in zip(axes.get_xticklabels(), ("left", "right"), strict=False):
+            label.set_horizontalalignment(side_of)
+        axes.spines[:].set_visible(False)
+        if index % 3 == 0:
+            axes.set_ylabel("z2", fontsize=8.5, labelpad=-12)
+        if index >= GRID - 3:
+            axes.set_xlabel("z3", fontsize=8.5, labelpad=-8)
+    figure.subplots_adjust(wspace=0.03, hspace=0.1)
+    save(figure, path, PRINT)
 
 
 def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch.Tensor, path: Path) -> None:
@@ -203,8 +222,8 @@ def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch
         recon = model(x)
     errors = (recon - x).square().mean((1, 2, 3))
     shown = [to_uint8(part * 2 - 1).permute(0, 2, 3, 1).repeat(1, 1, 1, 3).numpy() for part in (x, recon)]
-    titles = [f"{name}\nMSE {error:.4f}" for name, error in zip([CLASSES[kind] for kind in there], errors, strict=True)]
-    draw_faces(shown, path, row_titles=["test image", "reconstruction"], titles=titles)
+    titles = [f"{name}\n{error:.4f}" for name, error in zip([CLASSES[kind] for kind in there], errors, strict=True)]
+    draw_faces(shown, path, row_titles=["test\nimage", "recon-\nstruction"], titles=titles, fontsize=12)
 
 
 def main() -> None:

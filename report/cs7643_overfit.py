@@ -12,7 +12,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import pandas as pd
-    from plotting import FIGURES, plt, save
+    from plotting import FIGURES, PRINT, TEXT_WIDTH, plt, save
     from tables import fill, markdown, mean_std
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "cs7643_overfit.csv"
@@ -26,18 +26,18 @@ def main() -> None:
     args = parser.parse_args()
     table = pd.read_csv(args.results)
     epochs = table["epoch"].max()
-    figure, grid = plt.subplots(1, 2, figsize=(9, 3.4))
+    figure, grid = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 2.7), layout="constrained")
     for axes, key in zip(grid, ("loss", "accuracy"), strict=True):
         runs = table.pivot(index="epoch", columns="seed", values=key)
         axes.plot(runs[runs.columns[1:]], color="tab:blue", alpha=0.25)
-        axes.plot(runs[0], "o-", color="tab:blue", label="seed 0")
+        axes.plot(runs[0], "o-", color="tab:blue", markersize=4, label="seed 0")
+        axes.plot([], color="tab:blue", alpha=0.25, label=f"seeds 1 to {runs.columns[-1]}")
         axes.set(xlabel="epoch", ylabel=f"training {key}", xticks=range(1, epochs + 1))
         axes.spines[["top", "right"]].set_visible(False)
     grid[1].legend(frameon=False, loc="lower right")
     last = table[table["epoch"] == epochs]["accuracy"]
     accuracy = f"{mean_std(last, 2)} (n = {len(last)}; {last.min():.2f} to {last.max():.2f})"
-    figure.suptitle(f"The NumPy network on 50 images: accuracy {accuracy} after {epochs} epochs")
-    save(figure, args.figure)
+    save(figure, args.figure, PRINT)
     rows = [("50 images", accuracy)]
     fill([CARD], {"cs7643 overfit": markdown(("", f"training accuracy after {epochs} epochs"), rows)})
     print(f"{args.figure}: accuracy {accuracy}")

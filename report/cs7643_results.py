@@ -19,11 +19,14 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
+    import torch
     from answers import kept_result, look
-    from plotting import FIGURES, plt, save, tidy
+    from plotting import FIGURES, PRINT, TEXT_WIDTH, plt, save, tidy
+    from scipy.stats import ttest_1samp
     from tables import fill, markdown, mean_std, plus_minus, record
 
     from dlcv.checkpoint import digest_of
+    from dlcv.cs7643.part2.models import MyModel
     from dlcv.evaluate import LEDGER
     from dlcv.files import read_rows
     from dlcv.trainer import read_log
@@ -38,9 +41,11 @@ LOSSES = {
     "focal": "focal loss",
     "cb_focal": "class-balanced focal loss",
 }
+COLOURS = {"ce": "#0072B2", "cb_ce": "#56B4E9", "focal": "#B24400", "cb_focal": "#F0A030"}  # light: balanced
 PARTS = (slice(5), slice(5, 10))  # the larger and the smaller half of the classes
 HALVES = ("five largest classes, %", "five smallest, %")
-PAPERS_GAIN = 4.2  # points, class-balanced focal loss over cross entropy: Cui et al. 2019, table 2, 200 epochs
+PAPERS_GAIN = 4.2  # points: Cui et al. 2019, table 2
+PAPERS = "the paper (sigmoids, 200 epochs): class-balanced focal loss minus cross entropy"
 SEEDS = 3  # of each loss, before the long tail counts as done
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -77,7 +82,7 @@ def collect(runs: list[Path], kept: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def cell(values: list[float], sign: str = "") -> str:
+def cell(values: list[float] | np.ndarray, sign: str = "") -> str:
     """Percent: mean ± std (n = …)."""
     return mean_std(100 * np.array(values), 1, sign, n=True)
 
@@ -98,6 +103,31 @@ def network_table(found: list[dict[str, Any]]) -> str:
             counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
             rows.append((title, *counts, cell([line["accuracy"] for line in mine])))
     return markdown(("", "parameters", "epochs", "test accuracy, %"), rows)
+
+
+def own_table() -> str:
+    """The own network's layers, for an image of CIFAR-10."""
+    model, x, rows = MyModel().eval(), torch.zeros(1, 3, 32, 32), []
+
+    def add(name: str, x: torch.Tensor, part: torch.nn.Module) -> torch.Tensor:
+        count = sum(p.numel() for p in part.parameters())
+        rows.append((name, " x ".join(str(n) for n in x.shape[1:]), f"{count:,}"))
+        return x
+
+    with torch.inference_mode():
+        inputs, outputs = model.whitening.in_channels, model.whitening.out_channels
+        x = add(f"whitening 2x2 convolution {inputs} → {outputs} (fixed), GELU", model.whitening(x), model.whitening)
+        for number, stage in enumerate(model.stages, start=1):
+            inputs, outputs = stage.conv1.in_channels, stage.conv1.out_channels
+            first = f"3x3 convolution {inputs} → {outputs}, 2x2 max pooling, batch norm, GELU"
+            rest = f"added to it: twice 3x3 convolution {outputs} → {outputs}, batch norm, GELU"
+            x = add(f"stage {number}: {first}; {rest}", stage(x), stage)
+        last = (
+            f"maximum over the map, linear {model.fc.in_features} → {model.fc.out_features} without bias, divided by 9"
+        )
+        add(last, model.fc(x.amax((2, 3))), model.fc)
+    rows.append(("in all", "", f"{sum(p.numel() for p in model.parameters()):,}"))
+    return markdown(("layers", "output", "parameters"), rows)
 
 
 def long_tail_table(found: list[dict[str, Any]]) -> str:
@@ -130,14 +160,22 @@ def class_table(found: list[dict[str, Any]]) -> str:
 
 
 def pair_table(found: list[dict[str, Any]]) -> str:
-    """Class-balanced focal loss minus cross entropy, seed by seed, beside the paper's gain at 200 epochs."""
-    a, b = seeds_of("cb_focal", found), seeds_of("ce", found)
-    if not a.keys() & b.keys():
+    """Differences of two losses seed by seed, with a paired t-test; beside them the paper's gain at 200 epochs."""
+    pairs = (("cb_focal", "ce"), ("cb_ce", "ce"), ("focal", "ce"), ("cb_ce", "cb_focal"))
+    runs = {loss: seeds_of(loss, found) for loss in LOSSES}
+    seeds = sorted(runs["ce"].keys() & runs["cb_focal"].keys())
+    rows = []
+    for one, other in pairs:
+        if not seeds or not set(seeds) <= runs[one].keys() & runs[other].keys():
+            continue
+        gains = np.array([100 * (runs[one][seed]["accuracy"] - runs[other][seed]["accuracy"]) for seed in seeds])
+        spread = len(seeds) > 1 and np.ptp(gains) > 0
+        p = f"{ttest_1samp(gains, 0).pvalue:.2g}" if spread else ""
+        rows.append((f"{LOSSES[one]} minus {LOSSES[other]}", *(f"{x:+.1f}" for x in gains), cell(gains / 100, "+"), p))
+    if not rows:
         return ""
-    gains = {f"seed {s}": 100 * (a[s]["accuracy"] - b[s]["accuracy"]) for s in sorted(a.keys() & b.keys())}
-    gains["the paper, 200 epochs"] = PAPERS_GAIN
-    rows = [(name, f"{gain:+.1f}") for name, gain in gains.items()]
-    return markdown(("class-balanced focal loss minus cross entropy", "points"), rows)
+    rows.append((PAPERS, *("" for _ in seeds), f"{PAPERS_GAIN:+.1f}", ""))
+    return markdown(("points", *(f"seed {seed}" for seed in seeds), "mean", "p, paired t-test"), rows)
 
 
 def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -190,20 +228,25 @@ def draw_curves(runs: list[Path], path: Path) -> None:
 
 
 def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy by class, largest class first: mean over the seeds."""
-    figure, axes = plt.subplots(figsize=(9, 4))
+    """Accuracy by class, largest class first: mean and standard deviation over the seeds."""
+    figure, axes = plt.subplots(figsize=(TEXT_WIDTH, 3.4))
     present = [loss for loss in LOSSES if seeds_of(loss, found)]
     counts: list[int] = []
+    width = 0.8 / len(present)
     for number, loss in enumerate(present):
         mine = list(seeds_of(loss, found).values())
         counts = mine[0]["training"]
-        means = 100 * np.mean([line["each"] for line in mine], axis=0)
-        width = 0.8 / len(present)
-        axes.bar(np.arange(10) + (number - (len(present) - 1) / 2) * width, means, width, label=LOSSES[loss])
-    axes.set_xticks(range(10), [f"{name}\n{count}" for name, count in zip(CLASSES, counts, strict=True)])
-    axes.set(ylabel="test accuracy, %", xlabel="class and its number of training images")
-    tidy(axes, ncols=2, loc="upper center", bbox_to_anchor=(0.5, 1.18))
-    save(figure, path)
+        each = 100 * np.array([line["each"] for line in mine])
+        axes.bar(
+            np.arange(10) + (number - (len(present) - 1) / 2) * width, each.mean(0), width,
+            yerr=each.std(0, ddof=1) if len(mine) > 1 else None, error_kw={"elinewidth": 0.8, "capsize": 1.5},
+            color=COLOURS[loss], label=f"{LOSSES[loss]} (n = {len(mine)})",
+        )  # fmt: skip
+    axes.set_xticks(range(10), [f"{name}\n{count:,}" for name, count in zip(CLASSES, counts, strict=True)])
+    axes.set(ylabel="test accuracy, %", xlabel="class and its number of training images", ylim=(0, 100))
+    axes.tick_params(labelsize=8.5)
+    tidy(axes, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=9)
+    save(figure, path, PRINT)
 
 
 def main() -> None:
@@ -227,7 +270,8 @@ def main() -> None:
         "cs7643 networks": network_table(found),
         "cs7643 long tail": long_tail_table(found),
         "cs7643 long tail by class": class_table(found),
-        "cs7643 long tail gain": pair_table(found),
+        "cs7643 long tail pairs": pair_table(found),
+        "cs7643 own network": own_table(),
     }
     if any(args.runs.glob("cifar_choice_*/model.json")):
         written["cs7643 choices"] = choice_table(args.runs)

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from scipy.stats import spearmanr
 from tables import FACE_DIGITS, csv_of, face_scores, inversion_rows, inversion_title, read_table
 
@@ -159,6 +160,28 @@ class Facts:
         """Whether report/figures/<figure> is there."""
         return (ROOT / "report" / "figures" / figure).is_file()
 
+    def overfit(self) -> dict[str, str]:
+        """Training accuracy of the NumPy network's first seed on fifty images: after the last epoch, and one before."""
+        rows = [row for row in read_rows(ROOT / "docs" / "results" / "cs7643_overfit.csv") if row["seed"] == "0"]
+        return {"first": f"{float(rows[-1]['accuracy']):.2f}", "before": f"{float(rows[-2]['accuracy']):.2f}"}
+
+    def validation(self, network: str) -> str:
+        """Percent of the validation images of one of CS7643's networks, seed 0."""
+        row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
+        return f"{100 * float(row['validation_accuracy']):.1f}"
+
+    def logged(self, experiment: str) -> str:
+        """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept."""
+        for line in (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8").splitlines():
+            cells = [cell.strip() for cell in line.strip("|").split("|")]
+            if line.startswith("|") and cells[0] == experiment:
+                return cells[-1]
+        raise cli.UserError(f"docs/LOG.md has no line '{experiment}'")
+
+    def favourites(self) -> list[int]:
+        """The two numbers on the sheet of flowers that were chosen."""
+        return [int(number) for number in np.load(ROOT / "report" / "figures" / "flowers_latents.npz")["favourites"]]
+
     def long_tail(self) -> dict[str, str]:
         """Training images of the long-tailed CIFAR-10: of the largest class, of the smallest, and of all."""
         counts = self._class_counts()
@@ -182,7 +205,7 @@ class Facts:
             "matrix": "; ".join(", ".join(row) for row in matrix),
             "size": f"{len(matrix)} x {len(matrix[0])}",
             "lines": [
-                (x, slope, intercept, slope * x + intercept, *(_worked(part, x) for part in theory.layers(x)))
+                (x, slope, intercept, slope * x + intercept, *(_worked(part, x) for part in theory.layers(x)), _sum(x))
                 for x, slope, intercept in lines
             ],
             "kinks": ' " and " '.join(str(x) for x in theory.kinks()),
@@ -255,16 +278,23 @@ class Facts:
         return found[-1]
 
 
+def _term(line: theory.Line) -> str:
+    """A line, slope and intercept, in Typst's mathematics."""
+    slope, intercept = line
+    parts = [f"{slope} x".removeprefix("1 ") if slope else "", str(intercept) if intercept or not slope else ""]
+    return " + ".join(part for part in parts if part)
+
+
 def _worked(lines: list[theory.Line], x: Fraction) -> list[str]:
     """What goes into a layer's ReLUs around x, and whether they pass it on, in Typst's mathematics."""
-
-    def term(line: theory.Line) -> str:
-        slope, intercept = line
-        parts = [f"{slope} x".removeprefix("1 ") if slope else "", str(intercept) if intercept or not slope else ""]
-        return " + ".join(part for part in parts if part)
-
     passed = {True: "> 0", False: "<= 0"}
-    return [f"{term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
+    return [f"{_term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
+
+
+def _sum(x: Fraction) -> str:
+    """What passes the second layer's ReLUs around x and the last bias, as a sum in Typst's mathematics."""
+    passed = [f"({_term(line)})" for line in theory.layers(x)[1] if theory.active(line, x)]
+    return f"{' + '.join(passed)} + ({theory.B3})"
 
 
 def _markup(cell: str) -> str:

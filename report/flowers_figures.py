@@ -7,8 +7,10 @@ Writes report/figures/flowers_*.png, the latents to report/figures/flowers_laten
 docs/results/flowers_study.csv and the tables in docs/models/flowers.md.
 """
 
+import argparse
 import copy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -19,7 +21,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import FIGURES, draw_faces, plot_log, plt, save, tidy
+    from plotting import FIGURES, PRINT, TEXT_WIDTH, draw_faces, plot_log, plt, save, tidy
     from tables import fill, markdown, record
     from torch import nn
 
@@ -82,13 +84,14 @@ def draw_photographs(flowers: Flowers, path: Path) -> None:
     first = [int((flowers.labels == label).nonzero()[0]) for label in range(len(flowers.categories))]
     columns = min(6, len(first))
     rows = -(-len(first) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(columns * 1.6, rows * 1.75), squeeze=False)
+    figure, grid = plt.subplots(rows, columns, figsize=(TEXT_WIDTH, rows * 1.22), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, index, name in zip(grid.flat, first, flowers.categories, strict=False):
         axes.imshow(flowers.images[index].permute(1, 2, 0).numpy())
-        axes.set_title(name, fontsize=9)
-    save(figure, path)
+        axes.set_title(name, fontsize=8.5, pad=3)
+    figure.subplots_adjust(wspace=0.06, hspace=0.15)
+    save(figure, path, PRINT)
 
 
 def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int = 8) -> None:
@@ -119,8 +122,8 @@ def draw_curves(log: Path, path: Path) -> None:
     save(figure, path)
 
 
-def draw_sheet(images: np.ndarray, path: Path, columns: int = 16, side: int = 64) -> None:
-    """Small numbered images: the number is what --favourites takes."""
+def draw_sheet(images: np.ndarray, chosen: Sequence[int], path: Path, columns: int = 16, side: int = 64) -> None:
+    """Small numbered images, a frame around those chosen: the number is what --favourites takes."""
     small = [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BOX)) for image in images]
     rows = -(-len(small) // columns)
     canvas = np.full((rows * side, columns * side, 3), 255, np.uint8)
@@ -128,8 +131,11 @@ def draw_sheet(images: np.ndarray, path: Path, columns: int = 16, side: int = 64
     for index, image in enumerate(small):
         top, left = index // columns * side, index % columns * side
         canvas[top : top + side, left : left + side] = image
-        axes.text(left + 2, top + 3, str(index), fontsize=5, va="top", color="white",
+        axes.text(left + 2, top + 3, str(index), fontsize=9, va="top", color="white",
                   bbox={"facecolor": "black", "pad": 0.6, "linewidth": 0})  # fmt: skip
+        if index in chosen:
+            frame = plt.Rectangle((left + 2, top + 2), side - 4, side - 4, fill=False, color="cyan", linewidth=3)
+            axes.add_patch(frame)
     axes.imshow(canvas)
     axes.axis("off")
     save(figure, path)
@@ -145,6 +151,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
     parser.add_argument("--checkpoint", type=Path, default=CHECKPOINTS / "flowers.pth")
     parser.add_argument("--run", type=Path, default=Path("runs/flowers_seed0"), help="folder of the training")
+    parser.add_argument(
+        "--curves", action=argparse.BooleanOptionalAction, default=True,
+        help="without, the two pictures of the training stay as they are, and --run is not needed",
+    )  # fmt: skip
     parser.add_argument("--out", type=Path, default=FIGURES)
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of models/flowers.md and results/")
     parser.add_argument("--seed", type=int, default=1, help="of the sheet's latents (1)")
@@ -156,8 +166,10 @@ def main() -> None:
         raise cli.UsageError(f"--favourites: two different numbers from 0 to {SHEET - 1}")
     if not 0 <= args.seed < 2**32:
         raise cli.UsageError(f"--seed {args.seed}: must be between 0 and {2**32 - 1}")
-    if not (args.run / "log.jsonl").exists():
-        raise cli.UserError(f"{args.run}/log.jsonl is not there: train first (python train/train_flowers.py)")
+    if args.curves and not (args.run / "log.jsonl").exists():
+        raise cli.UserError(
+            f"{args.run}/log.jsonl is not there: train first (python train/train_flowers.py), or give --no-curves"
+        )
     provenance = read_checkpoint(args.checkpoint)["provenance"]
     r = provenance["recipe"]
     g = load_model(DCGANGenerator, args.checkpoint).double()
@@ -171,12 +183,14 @@ def main() -> None:
         "flowers recipe": markdown(("hyper-parameter", "value"), r.items()),
     }
     save_image(args.out / "flowers_samples.png", make_grid(sample_images(g, repro.noise(SEED, 32, width)), 8))  # d
-    draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
-    draw_curves(args.run / "log.jsonl", args.out / "flowers_curves.png")  # e
+    if args.curves:
+        draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
+        draw_curves(args.run / "log.jsonl", args.out / "flowers_curves.png")  # e
 
     z = repro.noise(0, r["batch_size"], width)  # f
     images = batch_and_single(g, z)
-    draw_faces([images_of(x)[:8] for x in images.values()], args.out / "flowers_batch.png", row_titles=list(images))
+    draw_faces([images_of(x)[:8] for x in images.values()], args.out / "flowers_batch.png",
+               row_titles=[name.replace(", ", ",\n") for name in images], fontsize=12)  # fmt: skip
     numbers = {}
     for mode in ("training", "evaluation"):
         difference = (images[f"{mode} mode, at once"] - images[f"{mode} mode, one by one"]).abs()
@@ -187,12 +201,13 @@ def main() -> None:
     )
 
     sheet = repro.noise(args.seed, SHEET, width)  # g
-    draw_sheet(sample_images(g, sheet, progress="favourites, in eights"), args.out / "flowers_favourites.png")
+    samples = sample_images(g, sheet, progress="favourites, in eights")
+    draw_sheet(samples, args.favourites, args.out / "flowers_favourites.png")
     first, second = (sheet[number] for number in args.favourites)
     convex = torch.stack([alpha * first + (1 - alpha) * second for alpha in ALPHAS])
     arc = torch.stack([spherical(first, second, alpha) for alpha in ALPHAS])
     draw_faces([sample_images(g, convex), sample_images(g, arc)], args.out / "flowers_mixed.png",
-               row_titles=["convex", "spherical"], titles=[f"{alpha:.1f}" for alpha in ALPHAS])  # fmt: skip
+               row_titles=["convex", "arc"], titles=[f"α = {alpha:.1f}" for alpha in ALPHAS], fontsize=13)  # fmt: skip
     norms = (("convex", convex), ("spherical", arc))
     tables["flowers norms"] = markdown(
         ("α", *(f"{alpha:.1f}" for alpha in ALPHAS)),

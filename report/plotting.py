@@ -44,10 +44,14 @@ def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
     return args
 
 
-def save(figure: plt.Figure, path: Path) -> None:
+TEXT_WIDTH = 6.5  # inches of a report's page between its margins: figures of this width are printed at their own size
+PRINT = 200  # dots per inch of such figures
+
+
+def save(figure: plt.Figure, path: Path, dpi: int = 110) -> None:
     """Writes a figure as PNG, whole or not at all, without the library's version in it; closes it."""
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata={"Software": None})
+        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
     print(path)
 

@@ -19,7 +19,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
-    names = ("networks", "long tail", "long tail by class", "long tail gain", "choices")
+    names = ("networks", "long tail", "long tail by class", "long tail pairs", "own network", "choices")
     (tmp_path / "docs" / "models" / "cs7643.md").write_text(
         "".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names)
     )
@@ -65,7 +65,10 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
     assert f"| class-balanced focal loss | {gained} |" in text
     assert "| class-balanced focal loss | 0.1 | 0.9 | 50.0 ± 5.0 | 80.0 | 20.0 |" in text
     assert "| cross entropy | 0.2 |  | 60.0 ± 4.9 | 60.0 | 60.0 |" in text
-    assert "| seed 0 | +5.0 |\n| seed 1 | +15.0 |\n| the paper, 200 epochs | +4.2 |" in text
+    # The t statistic of +5 and +15 is 10 / 5 = 2; with one degree of freedom p = 1 - 2/π arctan 2.
+    pair = "| class-balanced focal loss minus cross entropy | +5.0 | +15.0 | +10.0 ± 7.1 (n = 2) | 0.3 |"
+    assert pair in text and text.count(" minus cross entropy | +") == 1  # the other losses have no runs yet
+    assert "200 epochs): class-balanced focal loss minus cross entropy |  |  | +4.2 |  |" in text
     assert "| plane | 10 | 80.0 | 80.0 |" in text and "| truck | 1 | 20.0 | 40.0 |" in text
     with (tmp_path / "docs" / "results" / "cs7643_runs.csv").open(newline="") as file:
         rows = {row["run"]: row for row in csv.DictReader(file)}

@@ -28,6 +28,7 @@ KNOWN = "|".join(
         r"\b5 [a-g]\)", "Flowers102", "with 1,609 images", r"from 1\.", "0.8em",
         "at 4 x 4 only 16 values", "sheet of 256 samples", r"below 0\.03", "0.88em", "7 x 7",
         "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent",
+        "76.1 to 76.7 percent", "70.7 to 75.1 mAP",
         "200 epochs",
         "airbench96", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
         "15 rows become 7, and 7 become 3", "the 70 percent that the question asks for", r"^== \d\. ",

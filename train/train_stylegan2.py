@@ -23,9 +23,9 @@ CHANNELS = {4: 128, 8: 128, 16: 64, 32: 48, 64: 24, 128: 16}  # of both networks
 class Recipe:
     resolution: int = 64  # of the images in pixels: 16, 32, 64 or 128
     begin: int = 32  # resolution that the training begins with; it doubles every grow_steps steps
-    grow_steps: int = 4_500  # steps at each resolution below the full one
+    grow_steps: int = 3_600  # steps at each resolution below the full one
     fade_steps: int = 800  # steps over which a new resolution's layers are faded in
-    steps: int = 7_000  # of the whole training
+    steps: int = 7_900  # of the whole training
     latent_dim: int = 128  # components of z and of w
     mapping_layers: int = 4  # of the mapping network
     width: float = 1.0  # factor of the channels of both networks: 128, 128, 64, 48, 24 at 4, 8, 16, 32, 64 pixels
