@@ -136,6 +136,15 @@ def draw_reconstructions(targets: Path, folder: Path, runs: list[str], images: l
     draw_faces(rows, path, row_titles=images, titles=titles, fontsize=15)
 
 
+def draw_summary(targets: Path, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
+    """The first targets in the first row, and a row below for each of some runs."""
+    shown = [run for run in ("z_mse", "w+_mse", "proposed") if run in runs]
+    made = [[read_rgb(folder / run / "reconstructions" / f"{name}.png") for name in images] for run in shown]
+    rows = [[read_rgb(path_of(targets, name), made[0][0].width) for name in images], *made]
+    titles = ["target", *(inversion_title(run) for run in shown)]
+    draw_faces([np.stack([np.asarray(face) for face in row]) for row in rows], path, row_titles=titles, fontsize=13)
+
+
 def read_latents(folder: Path, run: str) -> dict[str, np.ndarray]:
     """latents.npz of a run: names, latent, w. Raises UserError where it is missing."""
     path = folder / run / "latents.npz"
@@ -195,6 +204,7 @@ def main() -> None:
     for part, start in enumerate(range(0, len(images), PART), 1):
         name = f"inversion_faces{f'_{part}' if part > 1 else ''}.png"
         draw_reconstructions(args.targets, folder, runs, images[start : start + PART], args.out / name)
+    draw_summary(args.targets, folder, runs, images[:PART], args.out / "inversion_summary.png")
     draw_curves(folder, runs, args.out / "inversion_curves.png")
     draw_metrics(runs, values, args.out / "inversion_metrics.png")
     draw_disagreements(args.targets, folder, runs, images, values, args.out / "inversion_disagreements.png")

@@ -31,7 +31,7 @@ LEFT: tuple[tuple[str, str, Box], ...] = (
 )
 RIGHT: tuple[tuple[str, str, Box], ...] = (
     ("VAE: faces from random latents", "fig1_4.png", (0, 0, 1, 0.5)),
-    ("Autoencoder, three latents: garments, reconstructions", "autoencoder_reconstructions.png", (0.118, 0.2, 1, 1)),
+    ("Autoencoder, three latents: garments, reconstructions", "autoencoder_reconstructions.png", (0.095, 0.235, 1, 1)),
 )
 PAIR: tuple[tuple[str, str, Box], ...] = (
     ("DANN", "dann_tsne_usps_mnistm_class.png", (0.01, 0.055, 0.88, 0.99)),

@@ -69,7 +69,7 @@ def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     words += ["--generator", tmp_path / "g.pth", "--out", tmp_path / "out"]
     monkeypatch.setattr("sys.argv", ["inversion_figures.py", *map(str, words)])
     script.main()
-    drawn = {"faces", "faces_2", "curves", "metrics", "disagreements", "edits", "interpolations"}
+    drawn = {"faces", "faces_2", "summary", "curves", "metrics", "disagreements", "edits", "interpolations"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"inversion_{what}.png" for what in drawn}
     assert script.disagreement(np.array([1.0, 2.0, 3.0]), np.array([1.0, 9.0, 2.0])) in (1, 2)
     (tmp_path / "runs" / "directions.npz").unlink()
