@@ -17,6 +17,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import jinja2
+    import networks
     import typst
     from facts import Facts, escape
 
@@ -44,7 +45,9 @@ def render(name: str, student: str) -> str:
     environment.filters["e"] = escape
     try:
         commit = current_commit((*CODE, "docs", "checkpoints", "report"))  # whatever the numbers and texts stand in
-        source = environment.get_template(f"{name}.typ").render(facts=Facts(), student=student, commit=commit)
+        source = environment.get_template(f"{name}.typ").render(
+            facts=Facts(), networks=networks, student=student, commit=commit
+        )
     except (jinja2.UndefinedError, KeyError) as error:
         raise cli.UserError(f"templates/{name}.typ asks for what is not there: {error}") from None
     for figure in re.findall(r"(?:fig|figs)\(([^)]*)\)", source):

@@ -25,6 +25,7 @@ from dlcv.images import make_grid, save_image
 from dlcv.trainer import read_log
 
 FIGURES = Path(__file__).resolve().parent / "figures"
+plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
 
 def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
@@ -56,10 +57,19 @@ def save(figure: plt.Figure, path: Path, dpi: int = 110) -> None:
     print(path)
 
 
-def plot_log(axes: plt.Axes, lines: Sequence[dict[str, Any]], key: str, **style: Any) -> None:
-    """Plots a column of a log.jsonl over the steps; lines that lack it are left out."""
+def plot_log(axes: plt.Axes, lines: Sequence[dict[str, Any]], key: str, smooth: bool = False, **style: Any) -> None:
+    """Plots a column of a log.jsonl over the steps; lines that lack it are left out.
+
+    `smooth`: a moving average over a fiftieth of the lines, in front of the pale column itself.
+    """
     some = [line for line in lines if key in line]
-    axes.plot([line["step"] for line in some], [line[key] for line in some], **style)
+    steps, values = [line["step"] for line in some], np.array([line[key] for line in some])
+    window = max(1, len(values) // 50) if smooth else 1
+    if window > 1:
+        raw = axes.plot(steps, values, alpha=0.25, linewidth=0.8, color=style.get("color"))[0]
+        style = {"color": raw.get_color()} | style
+        steps, values = steps[window - 1 :], np.convolve(values, np.full(window, 1 / window), mode="valid")
+    axes.plot(steps, values, **style)
 
 
 def tidy(*plots: plt.Axes, **legend: Any) -> None:
@@ -112,7 +122,6 @@ def draw_strips(rows: Sequence[np.ndarray], path: Path) -> None:
 def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = "hinge loss") -> None:
     """Losses and the discriminator's accuracies of a GAN's log.jsonl up to step `last`, and their moving averages."""
     lines = [line for line in read_log(log) if "loss_d" in line and (last is None or line["step"] <= last)]
-    steps = [line["step"] for line in lines]
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8))
     for axes, key, label in (
         (left, "loss_d", "discriminator"),
@@ -120,11 +129,7 @@ def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = 
         (right, "accuracy_real", "real judged real"),
         (right, "accuracy_fake", "generated judged generated"),
     ):
-        values = np.array([line[key] for line in lines])
-        colour = axes.plot(steps, values, alpha=0.25, linewidth=0.8)[0].get_color()
-        window = max(1, len(values) // 50)
-        smooth = np.convolve(values, np.full(window, 1 / window), mode="valid")
-        axes.plot(steps[window - 1 :], smooth, color=colour, label=label)
+        plot_log(axes, lines, key, smooth=True, label=label)
     left.set(xlabel="step", ylabel=loss)
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):

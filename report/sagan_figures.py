@@ -11,8 +11,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
+    import numpy as np
     import torch
     import torch.nn.functional as F
+    from matplotlib.colors import LogNorm
     from plotting import draw_gan_curves, draw_text, gan_arguments, plt, save
 
     from dlcv.checkpoint import load_model, read_checkpoint
@@ -22,8 +24,14 @@ with cli.packages_needed(__doc__):
     from dlcv.sampling import SEED, sample_images
 
 FACES = 4  # whose attention is shown
-POINTS = ((6, 5), (11, 8), (2, 8), (8, 1))  # row and column of 16
-TITLES = ("generated", "at an eye", "at the mouth", "at the hair", "at the background")
+# Row and column (of 16) of an eye, the mouth, the hair and the background, read off each of the first faces by eye.
+POINTS = (
+    ((7, 9), (12, 8), (2, 9), (2, 2)),
+    ((7, 6), (12, 8), (5, 4), (2, 5)),
+    ((8, 10), (12, 8), (2, 7), (3, 14)),
+    ((8, 6), (12, 7), (2, 8), (4, 1)),
+)
+TITLES = ("generated", "from an eye", "from the mouth", "from the hair", "from background")
 
 
 @torch.inference_mode()
@@ -36,21 +44,24 @@ def draw_attention(model: SAGANGenerator, path: Path) -> None:
     images = sample_images(model, z, FACES)
     handle.remove()
     side = int(seen[0].shape[1] ** 0.5)
-    figure, grid = plt.subplots(FACES, 1 + len(POINTS), figsize=(1.4 * (1 + len(POINTS)), 1.4 * FACES))
-    for row, image, weights in zip(grid, images, seen[0], strict=True):
+    columns = len(TITLES)
+    figure, grid = plt.subplots(FACES, columns, figsize=(6.6, 1.26 * FACES), layout="constrained")
+    scale = 64 / side
+    for row, image, weights, points in zip(grid, images, seen[0], POINTS, strict=True):
         row[0].imshow(image)
-        for axes, (i, j) in zip(row[1:], POINTS, strict=True):
+        for axes, (i, j) in zip(row[1:], points, strict=True):
             looked = weights[i * side + j].reshape(1, 1, side // 2, side // 2)  # keys are pooled
-            axes.imshow(image)
-            axes.imshow(F.interpolate(looked, (64, 64), mode="bilinear")[0, 0], cmap="inferno", alpha=0.65)
-            scale = 64 / side
-            axes.plot((j + 0.5) * scale, (i + 0.5) * scale, "o", color="white", markeredgecolor="black", markersize=6)
+            times = F.interpolate(looked, (64, 64))[0, 0] * looked.numel()  # of what an even look would give
+            axes.imshow(np.asarray(image).mean(-1), cmap="gray")
+            shown = axes.imshow(times, cmap="inferno", norm=LogNorm(0.1, 10), alpha=0.6)
+            axes.plot((j + 0.5) * scale, (i + 0.5) * scale, "o", color="cyan", markeredgecolor="black", markersize=6)
     for axes, title in zip(grid[0], TITLES, strict=True):
         axes.set_title(title, fontsize=9)
     for axes in grid.flat:
         axes.axis("off")
-    figure.subplots_adjust(wspace=0.04, hspace=0.04)
-    save(figure, path)
+    bar = figure.colorbar(shown, ax=grid, shrink=0.6, label="attention, times an even share", ticks=(0.1, 1, 10))
+    bar.ax.set_yticklabels(("≤ 0.1", "1", "≥ 10"))
+    save(figure, path, dpi=220)
 
 
 def main() -> None:
