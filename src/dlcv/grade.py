@@ -1,0 +1,13 @@
+"""The former name of `python -m grader`, for scripts that still use it; it starts that and imports nothing."""
+
+import os
+import sys
+
+
+def main() -> None:
+    print("python -m dlcv.grade is now python -m grader", file=sys.stderr)
+    os.execv(sys.executable, [sys.executable, "-m", "grader", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()
