@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import spearmanr
-from tables import FACE_DIGITS, face_scores, inversion_rows, inversion_title
+from tables import FACE_DIGITS, csv_of, face_scores, inversion_rows, inversion_title, read_table
 
 from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
@@ -117,12 +117,12 @@ class Facts:
         return row | {name: f"{float(row[name]):.{n}f}" for name, n in {"value": 1, "mean": 2, "std": 2}.items()}
 
     def cell(self, text: str, name: str, row: str, column: str) -> str:
-        """One cell of a table that a program wrote into a text: docs/models/<text>.md, between its markers."""
+        """One cell of a table in the card docs/models/<text>.md, from the csv file that was written with it."""
         header, *rows = self._table(text, name)
         for cells in rows:
             if cells[0] == row and column in header:
                 return cells[header.index(column)]
-        raise cli.UserError(f"docs/models/{text}.md, {name}: there is no {row} / {column}")
+        raise cli.UserError(f"docs/results/tables/{text}, {name}: there is no {row} / {column}")
 
     def cells(self, text: str, name: str, row: str) -> dict[str, str]:
         """A whole row of such a table: column → cell."""
@@ -137,7 +137,7 @@ class Facts:
         else:
             named = {line[0]: line for line in every}
             if missing := rows.keys() - named.keys():
-                raise cli.UserError(f"docs/models/{text}.md, {name}: there is no row {min(missing)}")
+                raise cli.UserError(f"docs/results/tables/{text}, {name}: there is no row {min(missing)}")
             lines = [[title, *named[row][1:]] for row, title in rows.items()]
         keep = [0, *(i for i, title in enumerate(header) if i and (columns is None or title in columns))]
         cells = [[line[i] for i in keep] for line in (header, *lines)]
@@ -262,14 +262,12 @@ class Facts:
             raise cli.UserError(f"{path} is not there; run: python experiments/inversion_study.py")
         return path
 
-    def _table(self, text: str, name: str) -> list[list[str]]:
-        content = (ROOT / "docs" / "models" / f"{text}.md").read_text(encoding="utf-8")
-        found = re.search(rf"(?s)<!-- {re.escape(name)}:[^>]*-->\n(.*?)<!-- end -->", content)
-        lines = [line for line in (found[1].splitlines() if found else []) if line.startswith("|")]
-        if len(lines) < 3:
-            raise cli.UserError(f"docs/models/{text}.md holds no table '{name}': a program in report/ writes it")
-        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-        return [rows[0], *rows[2:]]
+    def _table(self, card: str, name: str) -> list[list[str]]:
+        path = csv_of(ROOT / "docs" / "models" / f"{card}.md", name)
+        if not path.is_file() or len(table := read_table(path)) < 2:
+            folder = path.parent.relative_to(ROOT)
+            raise cli.UserError(f"{folder} holds no table '{name}': a program in report/ writes it")
+        return table
 
     def _newest(self, name: str, **wanted: str) -> dict[str, str]:
         """The last line of docs/results/<name> in which these columns hold these values."""

@@ -4,7 +4,7 @@
     python report/make_report.py hw3 hw2               # these only
 
 Texts: report/templates/*.typ (Typst, filled by Jinja2: << … >>). Every number comes from report/facts.py, that is from
-checkpoints, docs/results and the tables in docs/models; a number that is not there ends with its name.
+checkpoints and the csv files of docs/results; a number that is not there ends with its name.
 """
 
 import re

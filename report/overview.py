@@ -27,10 +27,11 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares o
 LEFT: tuple[tuple[str, str, Box], ...] = (
     ("GAN: faces from random latents", "fig2_2.png", (0, 0, 1, 0.5)),
     ("ACGAN: the digit is given, the style is random", "acgan_digits.png", (0, 0, 1, 0.402)),
-    ("DCGAN: flowers, 256 x 256", "flowers_samples.png", (0, 0, 1, 0.5)),
+    ("Portraits (top) inverted into StyleGAN2: Z, W+, proposed", "inversion_summary.png", (0.105, 0, 1, 1)),
 )
 RIGHT: tuple[tuple[str, str, Box], ...] = (
     ("VAE: faces from random latents", "fig1_4.png", (0, 0, 1, 0.5)),
+    ("DCGAN: flowers, 256 x 256", "flowers_samples.png", (0, 0, 1, 0.5)),
     ("Autoencoder, three latents: garments, reconstructions", "autoencoder_reconstructions.png", (0.095, 0.235, 1, 1)),
 )
 PAIR: tuple[tuple[str, str, Box], ...] = (
@@ -110,7 +111,8 @@ def table() -> str:
     ]
     error = facts.cell("autoencoder", "autoencoder submitted", "autoencoder.pth", "test loss")
     flowers = facts.cell("flowers", "flowers scores", "flowers", "FD-EffNetLite0")
-    inverted = (ROOT / "docs" / "results" / "inversion.csv").is_file()
+    inverted = facts.inversion()
+    lpips = [inverted[run]["lpips_mean"] for run in ("w+_mse", "proposed")]
     overfit = facts.cell("cs7643", "cs7643 overfit", "50 images", "training accuracy after 10 epochs").split(" (")[0]
     images = "`bash {} IMAGE_DIR TARGET OUT.csv`"
     faces = "[scores](#results)"
@@ -133,8 +135,7 @@ def table() -> str:
         ("eee7331", "1 CNN", "`python train/train_cifar_cnn.py`",
          f"{cnn[0]} %; separable {cnn[1]} %", "cifar_cnn", "eee7331"),
         ("eee7331", "2 StyleGAN2", "`python inference/invert_faces.py FOLDER --out OUT`",
-         "inversion measured" if inverted else "inversion built, not measured yet", "stylegan2",
-         "eee7331"),
+         f"20 portraits, LPIPS {lpips[0]} (W+, MSE), {lpips[1]} (proposed)", "stylegan2", "eee7331"),
         ("tud", "4 autoencoder", "`python train/train_autoencoder.py`", f"test error {error}", "autoencoder", "tud"),
         ("tud", "5 DCGAN", "`python inference/sample_flowers.py OUT.png`",
          f"FD-EffNetLite0 {flowers} to the photographs", "flowers", "tud"),

@@ -14,8 +14,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     import torch.nn.functional as F
-    from matplotlib.colors import LogNorm
-    from plotting import draw_gan_curves, draw_text, gan_arguments, plt, save
+    from plotting import LogNorm, draw_gan_curves, draw_text, gan_arguments, plt, save
 
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image

@@ -1,5 +1,7 @@
 """Tables that programs write into the texts, between <!-- name … --> and <!-- end -->, and csv files behind them."""
 
+import csv
+import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -74,12 +76,43 @@ def inversion_rows(path: Path) -> list[dict[str, str]]:
 
 
 def fill(texts: Iterable[Path], tables: Mapping[str, str]) -> None:
-    """Replaces what stands behind each table's name in each text; names that a text does not have are left out."""
+    """Replaces what stands behind each table's name in each text; names that a text does not have are left out.
+
+    What a model's card gets is written to docs/results/tables, too, from where the reports take it.
+    """
     for path in texts:
         text = path.read_text(encoding="utf-8")
         for name, table in tables.items():
-            text = re.sub(rf"(?s)(<!-- {re.escape(name)}:[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text)
+            text, count = re.subn(
+                rf"(?s)(<!-- {re.escape(name)}:[^>]*-->\n).*?(<!-- end -->)", rf"\g<1>{table}\n\g<2>", text
+            )
+            if count and path.parent.name == "models":
+                write_table(csv_of(path, name), cells(table))
         write_text(path, text)
+
+
+def csv_of(card: Path, name: str) -> Path:
+    """The csv file that has the same cells as the table `name` in a model's card."""
+    return card.parents[1] / "results" / "tables" / card.stem / f"{name.replace(' ', '_')}.csv"
+
+
+def cells(table: str) -> list[list[str]]:
+    """The cells of a table that `markdown` wrote, the header first."""
+    rows = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in table.splitlines()]
+    return [rows[0], *rows[2:]]
+
+
+def write_table(path: Path, rows: Iterable[Sequence[str]]) -> None:
+    """Rows of cells as a csv file, whole or not at all."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def read_table(path: Path) -> list[list[str]]:
+    """The cells that `write_table` wrote, the header first."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
 
 
 def record(path: Path, lines: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:

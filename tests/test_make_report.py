@@ -101,6 +101,17 @@ def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None
         facts.table("dann", "x")
 
 
+def test_cards_and_the_csv_files_beside_them_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = load_script("tables", monkeypatch)
+    written = set((REPO / "docs" / "results" / "tables").glob("*/*.csv"))
+    for card in sorted((REPO / "docs" / "models").glob("*.md")):
+        for name, table in re.findall(r"(?s)<!-- ([^:>]*):[^>]*-->\n(.*?)<!-- end -->", card.read_text("utf-8")):
+            if table:  # an experiment that has not been run leaves it empty
+                assert tables.read_table(tables.csv_of(card, name)) == tables.cells(table), (card.name, name)
+                written.discard(tables.csv_of(card, name))
+    assert not written  # no table that its card has not
+
+
 def test_submitted_rows_are_what_the_wrappers_give(monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrappers' model files, by their SHA-256 in the ledger of test answers, against the reports' first rows."""
     facts = load_script("facts", monkeypatch).Facts()

@@ -46,7 +46,7 @@ QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs 
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the GAN on the face data set.", QUICK)
-    out = args.out or Path("runs") / f"gan_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"gan_seed{r.seed}")
 
     import torch
 

@@ -51,7 +51,7 @@ QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs 
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the self-attention GAN on the face data set.", QUICK)
-    out = args.out or Path("runs") / f"sagan_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"sagan_seed{r.seed}")
 
     import torch
 

@@ -57,7 +57,7 @@ def stuck_warning(done: int, mse: float) -> str | None:
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the VAE on the face data set.", QUICK)
-    out = args.out or Path("runs") / f"vae_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"vae_seed{r.seed}")
 
     import torch
 

@@ -45,7 +45,7 @@ QUICK = {  # a short run needs a short memory; of train_vae.py --quick
 
 def main() -> None:
     r, args = recipe.parse(Recipe, "Trains the flow from N(0, I) to a trained VAE's latents.", QUICK)
-    out = args.out or Path("runs") / f"vae_prior_seed{r.seed}{'_quick' if args.quick else ''}"
+    out = recipe.run_folder(args, f"vae_prior_seed{r.seed}")
 
     import torch
 
