@@ -31,6 +31,11 @@ KNOWN = "|".join(
         "76.1 to 76.7 percent", "70.7 to 75.1 mAP",
         "200 epochs",
         "airbench96", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
+        # EEE7331, question 2: names, what the tutorial has, and how a metric or a search is defined.
+        "StyleGAN2", "Image2StyleGAN", "L2", "512 components and 18 styles", r"[@<]targets[12]", r"columns: \d+",
+        r"0\.9, 0\.999", "over 10,000 latents", "of the 10,000", "256 levels", r"version 0\.1", "150x150", "256x256",
+        r"\bparts? [12]\b", "1/8, 1/4 and 1/2", "30 %", r"1 is best", r"1 by definition",
+        r"\(0\) to themselves \(1\)",
         "15 rows become 7, and 7 become 3", "the 70 percent that the question asks for", r"^== \d\. ",
     )
 )  # fmt: skip

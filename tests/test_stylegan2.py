@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import REPO, assert_one_line, kill_after_first_save, run_script
+from conftest import REPO, assert_one_line, counts_of, kill_after_first_save, run_script
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
@@ -141,7 +141,7 @@ def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
     provenance = read_checkpoint(trained / "model.pth")["provenance"]
-    assert provenance["data"] == {"training": 32, "held_out": 4} and provenance["step"] == 6
+    assert counts_of(provenance["data"]) == {"training": 32, "held_out": 4} and provenance["step"] == 6
     g = load_model(StyleGAN2Generator, trained / "model.pth")
     assert g.config.channels == (6, 6, 3) and g(torch.randn(2, 8)).shape == (2, 3, 16, 16)
     with Image.open(trained / "samples_000003.png") as before, Image.open(trained / "samples_000006.png") as after:

@@ -197,7 +197,7 @@ def collect_tud() -> Collection:
     scripts = [f"{part}.py" for name in TUD_FIGURES for part in (f"train/train_{name}", f"report/{name}_figures")]
     for path in reached([*scripts, "src/dlcv/data/get.py", "inference/sample_flowers.py"]):
         found.add(f"code/{path.as_posix()}", path)
-    for name in ("requirements.txt", "get_dataset.sh", "report/latents.html"):
+    for name in ("requirements.txt", "get_dataset.sh", "report/latents.html", "report/style.mplstyle"):
         found.add(f"code/{name}", name)
     for name in ("autoencoder.pth", "autoencoder_below.pth", "flowers.pth"):
         found.add(f"model/{name}", f"checkpoints/{name}", "its training has to be published")
