@@ -12,7 +12,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import torch
-    from plotting import draw_gan_curves, draw_text, gan_arguments
+    from plotting import draw_gan_curves, draw_text, training_arguments
 
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image
@@ -24,7 +24,7 @@ ROWS = 10
 
 
 def main() -> None:
-    args = gan_arguments(__doc__, "acgan")
+    args = training_arguments(cli.ArgumentParser(description=__doc__), "acgan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(ACGANGenerator, args.checkpoint).double()
     discriminator = ACGANDiscriminator(ACGANDiscriminatorConfig(recipe["width_d"]))

@@ -20,7 +20,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, PRINT, TEXT_WIDTH, draw_faces, plot_log, plt, save, tidy, to_hex
+    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, plot_log, plt, save, tidy, to_hex
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
@@ -235,9 +235,7 @@ def main() -> None:
         help="the autoencoder (default: the published one)",
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds autoencoder_seed*")
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
-    )
+    add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of fashion_mnist.npz (default: data)")
     args = parser.parse_args()
     found = args.runs.glob("autoencoder_seed*/model.pth")

@@ -23,7 +23,7 @@ with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from answers import add_arguments, kept_result, look
-    from plotting import FIGURES, plt, save, tidy
+    from plotting import add_out, plt, save, tidy
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
@@ -205,9 +205,7 @@ def main() -> None:
     add_arguments(parser)
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds cifar_cnn_*_seed*")
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cifar_cnn"), help="what was read, for drawing")
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
-    )
+    add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
     args = parser.parse_args()
     names = r"cifar_cnn_(plain|separable)_seed\d+"  # not what --quick or --hold-out leave behind

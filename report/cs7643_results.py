@@ -21,7 +21,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from answers import add_arguments, kept_result, look
-    from plotting import FIGURES, PRINT, TEXT_WIDTH, plt, save, tidy
+    from plotting import PRINT, TEXT_WIDTH, add_out, plt, save, tidy
     from scipy.stats import ttest_1samp
     from tables import fill, markdown, mean_std, plus_minus, record
 
@@ -256,9 +256,7 @@ def main() -> None:
         "--runs", type=Path, default=Path("runs"), help="folder that holds the trainings (default: runs)"
     )
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cs7643"), help="what was read")
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
-    )
+    add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
     args = parser.parse_args()
     names = rf"cifar_({'|'.join(NETWORKS)})_seed\d+|cifar_longtail_({'|'.join(LOSSES)})_seed\d+"

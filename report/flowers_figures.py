@@ -21,7 +21,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import FIGURES, PRINT, TEXT_WIDTH, draw_faces, plot_log, plt, save, tidy
+    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, plot_log, plt, save, tidy
     from tables import fill, markdown, record
     from torch import nn
 
@@ -160,7 +160,7 @@ def main() -> None:
         "--curves", action=argparse.BooleanOptionalAction, default=True,
         help="without, the two pictures of the training stay as they are, and --run is not needed",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, default=FIGURES, help="folder of the figures (default: report/figures)")
+    add_out(parser)
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of models/flowers.md and results/")
     parser.add_argument("--seed", type=int, default=1, help="of the sheet's latents (1)")
     parser.add_argument(

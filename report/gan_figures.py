@@ -3,7 +3,6 @@
 python report/gan_figures.py          # from checkpoints/gan.pth, vae.pth and runs/gan_seed0/log.jsonl
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_gan_curves, draw_strips, draw_text, plt, save
+    from plotting import draw_faces, draw_gan_curves, draw_strips, draw_text, plt, save, training_arguments
 
     from dlcv import metrics
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
@@ -78,35 +77,13 @@ def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> N
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=CHECKPOINTS / "gan.pth",
-        help="the GAN's generator (default: the published one)",
-    )
-    parser.add_argument(
         "--vae",
         type=Path,
         default=CHECKPOINTS / "vae.pth",
         help="the VAE that the GAN is compared with (default: the published one)",
     )
-    parser.add_argument(
-        "--log",
-        type=Path,
-        default=Path("runs/gan_seed0/log.jsonl"),
-        help="log of the GAN's training (default: runs/gan_seed0/log.jsonl)",
-    )
-    parser.add_argument(
-        "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
-    )
     parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
-    args = parser.parse_args()
-    if args.curves and not args.log.exists():
-        raise cli.UserError(
-            f"{args.log} is not there: train first (python train/train_gan.py), or give --log or --no-curves"
-        )
+    args = training_arguments(parser, "gan")
     provenance = read_checkpoint(args.checkpoint)["provenance"]
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
     discriminator = Discriminator(DiscriminatorConfig(provenance["recipe"]["width_d"]))

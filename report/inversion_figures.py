@@ -16,7 +16,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, plot_log, plt, save
+    from plotting import FIGURES, add_out, draw_faces, plot_log, plt, save
     from scipy.stats import rankdata, spearmanr
     from tables import SPACES, inversion_title
 
@@ -196,7 +196,7 @@ def main() -> None:
         help="csv that the experiment wrote",
     )
     parser.add_argument("--generator", type=Path, default=CHECKPOINTS / "stylegan2.pth", help="that was inverted into")
-    parser.add_argument("--out", type=Path, default=FIGURES, help="folder for the pictures")
+    add_out(parser)
     args = parser.parse_args()
     runs, images, values = read_results(args.results)
     folder = args.runs / "targets"

@@ -29,27 +29,34 @@ FIGURES = Path(__file__).resolve().parent / "figures"
 plt.style.use(Path(__file__).with_name("style.mplstyle"))
 
 
-def gan_arguments(usage: str | None, name: str) -> argparse.Namespace:
-    """--checkpoint, --log, --no-curves and --out of a GAN's figures. Raises UserError when the log is not there."""
-    parser = cli.ArgumentParser(description=usage)
+def add_out(parser: cli.ArgumentParser) -> None:
+    """Adds --out, the folder of the figures."""
+    parser.add_argument(
+        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+    )
+
+
+def training_arguments(parser: cli.ArgumentParser, name: str) -> argparse.Namespace:
+    """Adds --checkpoint, --log, --no-curves and --out of train_`name`.py's figures and reads the command line.
+
+    Raises UserError when the log is not there.
+    """
     parser.add_argument(
         "--checkpoint",
         type=Path,
         default=CHECKPOINTS / f"{name}.pth",
-        help="the generator (default: the published one)",
+        help="the trained model (default: the published one)",
     )
     parser.add_argument(
         "--log",
         type=Path,
         default=Path(f"runs/{name}_seed0/log.jsonl"),
-        help="log of its training (default: that of seed 0 in runs/)",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
+        help=f"log of its training (default: runs/{name}_seed0/log.jsonl)",
     )
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
     )
+    add_out(parser)
     args = parser.parse_args()
     if args.curves and not args.log.exists():
         raise cli.UserError(

@@ -14,7 +14,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     import torch.nn.functional as F
-    from plotting import LogNorm, draw_gan_curves, draw_text, gan_arguments, plt, save
+    from plotting import LogNorm, draw_gan_curves, draw_text, plt, save, training_arguments
 
     from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.images import make_grid, save_image
@@ -64,7 +64,7 @@ def draw_attention(model: SAGANGenerator, path: Path) -> None:
 
 
 def main() -> None:
-    args = gan_arguments(__doc__, "sagan")
+    args = training_arguments(cli.ArgumentParser(description=__doc__), "sagan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(SAGANGenerator, args.checkpoint).double()
     config = SAGANDiscriminatorConfig(*(recipe[name] for name in ("width_d", "attention", "norm_last", "fine")))

@@ -13,7 +13,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import draw_faces, draw_gan_curves, gan_arguments
+    from plotting import draw_faces, draw_gan_curves, training_arguments
 
     from dlcv import repro
     from dlcv.images import make_grid, save_image
@@ -42,7 +42,7 @@ def mixing(g: StyleGAN2Generator, w: torch.Tensor, coarse: int = 4) -> list[np.n
 
 
 def main() -> None:
-    args = gan_arguments(__doc__, "stylegan2")
+    args = training_arguments(cli.ArgumentParser(description=__doc__), "stylegan2")
     g = load_generator(args.checkpoint).double()
     mean = g.style(repro.noise(0, 10_000, g.config.latent_dim)).mean(0).detach()
     w = g.style(repro.noise(SEED, 32, g.config.latent_dim)).detach()

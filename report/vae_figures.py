@@ -6,7 +6,6 @@ Test faces and their attributes are shown, never used for choosing. The ten face
 edited (the second and third) are drawn with seed 0.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,13 +16,13 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, draw_faces, draw_strips, draw_text, plt, save
+    from plotting import draw_faces, draw_strips, draw_text, plt, save, training_arguments
     from sklearn.linear_model import LinearRegression
     from sklearn.manifold import TSNE
     from sklearn.metrics import roc_auc_score
     from sklearn.neighbors import NearestNeighbors
 
-    from dlcv.checkpoint import CHECKPOINTS, load_model
+    from dlcv.checkpoint import load_model
     from dlcv.data.faces import hold_out, read_attributes, read_faces
     from dlcv.images import make_grid, save_image, to_float, to_uint8
     from dlcv.models.vae import VAE
@@ -155,33 +154,14 @@ def draw_interpolations(model: VAE, z: torch.Tensor, path: Path) -> None:
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--checkpoint", type=Path, default=CHECKPOINTS / "vae.pth", help="the VAE (default: the published one)"
-    )
-    parser.add_argument(
-        "--log",
-        type=Path,
-        default=Path("runs/vae_seed0/log.jsonl"),
-        help="log of its training (default: runs/vae_seed0/log.jsonl)",
-    )
-    parser.add_argument(
         "--then", nargs="*", type=Path, default=[], metavar="LOG",
         help="logs of what followed, drawn as fig1_2_then: its flow's",
     )  # fmt: skip
-    parser.add_argument(
-        "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=FIGURES, help="folder that the figures are written to (default: report/figures)"
-    )
     parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
-    args = parser.parse_args()
+    args = training_arguments(parser, "vae")
     for log in args.then:
         if not log.exists():
             raise cli.UserError(f"{log} is not there: give --then the log.jsonl of a training")
-    if args.curves and not args.log.exists():
-        raise cli.UserError(
-            f"{args.log} is not there: train first (python train/train_vae.py), or give --log or --no-curves"
-        )
     model = load_model(VAE, args.checkpoint)
     lines = str(model).splitlines()
     middle = next(row for row, line in enumerate(lines) if line.startswith("  (decoder)"))
