@@ -15,18 +15,18 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # plotting
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # the figures
 
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
+    from inversion_figures import read_row
     from plotting import draw_faces
     from scipy.stats import binomtest
 
     from dlcv.data.folders import list_images
     from dlcv.files import read_rows, write_rows
-    from dlcv.images import read_rgb
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "inversion_preferences.csv"
 COLUMNS = ("viewer", "seed", "comparison", "image_name", "chosen")
@@ -50,12 +50,7 @@ def draw_sheets(targets: Path, runs: Path, seed: int) -> None:
     for comparison in COMPARISONS:
         rows = []
         for number, name in enumerate(names, 1):
-            files = [
-                runs / "targets" / run / "reconstructions" / f"{Path(name).stem}.png"
-                for run in order(comparison, number, seed)
-            ]
-            made = [read_rgb(file) for file in files]
-            rows.append(np.stack([np.asarray(face) for face in (read_rgb(targets / name, made[0].width), *made)]))
+            rows.append(read_row(targets / name, runs / "targets", order(comparison, number, seed)))
         draw_faces(
             rows,
             runs / "preferences" / f"{comparison}.png",

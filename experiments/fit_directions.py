@@ -41,7 +41,7 @@ with cli.packages_needed(__doc__):
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "face_directions.csv"
 ATTRIBUTES = ("Smiling", "Male", "Blond_Hair")
-STEP = 3.0  # length of the edits that are measured, in w divided by its standard deviations
+STEP = 3.0  # length of the edits that are measured and drawn, in w divided by its standard deviations
 
 
 def classifier(strength: float) -> Pipeline:
@@ -119,17 +119,17 @@ def main() -> None:
             }
         )
 
-    directions = conditional(np.stack(normals))
+    directions, digest = conditional(np.stack(normals)), digest_of(args.generator)
     for line, direction in zip(lines, directions, strict=True):
         for sign, word in ((-1, "less"), (1, "more")):
             edit = torch.from_numpy(sign * STEP * direction).float() * std
             changed = metrics.extract(features, paint(g, new + edit), progress=True)
             for attribute, labeller in zip(ATTRIBUTES, labellers, strict=True):
                 line[f"{word}_{attribute}"] = f"{labeller.predict_proba(changed)[:, 1].mean():.4f}"
-        line |= {"step": STEP, "edited_faces": len(new), "generator": digest_of(args.generator)}
+        line |= {"step": STEP, "edited_faces": len(new), "generator": digest}
     write_rows(args.results, lines)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, attributes=np.array(ATTRIBUTES), directions=directions * std.numpy())
+    np.savez_compressed(buffer, attributes=np.array(ATTRIBUTES), directions=directions * std.numpy(), step=STEP)
     write_bytes(args.runs / "directions.npz", buffer.getvalue())
     for line in lines:
         print(", ".join(f"{name} {value}" for name, value in line.items()))

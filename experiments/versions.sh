@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the eight graded wrappers with other versions of Python and torch and compares their outputs, byte by byte, with those of
-# the environment on PATH.
+# Runs the eight graded wrappers with other versions of Python and torch and compares their outputs, byte by byte, with
+# those of the environment on PATH.
 #   bash experiments/versions.sh                                            # the versions below
 #   bash experiments/versions.sh python3.12:2.6.0:0.21.0:2.0.2              # PYTHON:TORCH:TORCHVISION:NUMPY, any number
 # Each environment is made anew in a temporary folder (about 6 GB with CUDA) and removed. The results go to
@@ -42,6 +42,7 @@ print(",".join([p.python_version(), *(v(name) for name in names.split())]))'
 
 mkdir "$work/here"
 outputs "$work/here" > "$work/expected"
+! grep -q failed "$work/expected" || exit 1 # else two failures would count as the same
 result="$work/versions.csv"
 echo "python,torch,torchvision,numpy,pandas,scikit-learn,pillow,wrapper,sha256,same" > "$result"
 here="$(versions)"

@@ -165,9 +165,8 @@ def draw_latents(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
     for axes, (across, up) in planes.items():
         axes.set(xlabel=f"z{across + 1}", ylabel=f"z{up + 1}")
         axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
     handles, names = space.get_legend_handles_labels()
-    figure.legend(handles, names, ncols=5, loc="outside lower center", markerscale=5, frameon=False, fontsize=9)
+    figure.legend(handles, names, ncols=5, loc="outside lower center", markerscale=5, fontsize=9)
     save(figure, path, PRINT)
 
 

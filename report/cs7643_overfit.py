@@ -43,8 +43,7 @@ def main() -> None:
         axes.plot(runs[0], "o-", color="tab:blue", markersize=4, label="seed 0")
         axes.plot([], color="tab:blue", alpha=0.25, label=f"seeds 1 to {runs.columns[-1]}")
         axes.set(xlabel="epoch", ylabel=f"training {key}", xticks=range(1, epochs + 1))
-        axes.spines[["top", "right"]].set_visible(False)
-    grid[1].legend(frameon=False, loc="lower right")
+    grid[1].legend(loc="lower right")
     last = table[table["epoch"] == epochs]["accuracy"]
     accuracy = f"{mean_std(last, 2)} (n = {len(last)}; {last.min():.2f} to {last.max():.2f})"
     save(figure, args.figure, PRINT)

@@ -220,9 +220,8 @@ def draw_curves(runs: list[Path], path: Path) -> None:
             [x["step"] / epoch for x in scored], [100 * x["validation_accuracy"] for x in scored], label="validation"
         )
         axes.set(title=NETWORKS[run.name.removeprefix("cifar_").removesuffix("_seed0")], xlabel="epoch")
-        axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("accuracy, %")
-    grid[0, 0].legend(frameon=False)
+    grid[0, 0].legend()
     figure.tight_layout()
     save(figure, path)
 

@@ -302,9 +302,8 @@ def draw_rule() -> None:
         axes.axline((high, high), slope=1, color="grey", linewidth=0.7, linestyle=":")
         axes.set_xlim(low, high)
         axes.set(title=f"{LETTER[source]}→{LETTER[target]}", xlabel="agreement, % (no labels)")
-        axes.spines[["top", "right"]].set_visible(False)
         if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=7, frameon=False)
+            axes.legend(fontsize=7)
     for axes in grid[:, 0]:
         axes.set_ylabel("target test accuracy, %")
     figure.tight_layout()
@@ -328,7 +327,6 @@ def draw_scatter(name: str, modes: dict[str, str]) -> None:
                 axes.scatter([float(r[quantity]) for r in mine], truth, marker=marker, color=colour, label=label)
                 label = None
         axes.set_xlabel(quantity.replace("reverse_accuracy", "reverse validation accuracy"))
-        axes.spines[["top", "right"]].set_visible(False)
         correlation = spearmanr([float(r[quantity]) for r in rows], [float(r["test_accuracy"]) for r in rows]).statistic
         axes.set_title(f"Spearman {correlation:.2f} over {len(rows)} runs", fontsize=10)
     grid[0].set_ylabel("target test accuracy, %")

@@ -6,6 +6,7 @@ After experiments/inversion_study.py and experiments/fit_directions.py.
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -30,12 +31,12 @@ with cli.packages_needed(__doc__):
     from dlcv.stylegan2_public import load_generator
     from dlcv.trainer import read_log
 
+Targets = Mapping[str, Path]  # name without suffix → file
 NAMES = {"l2": "L2 distance", "lpips": "LPIPS", "cosine": "cosine distance"}
 PART = 10  # targets in one picture
 EDITED = 4  # targets that are edited
-STEP = 3.0  # length of an edit: experiments/fit_directions.py measures what it changes
 MIXTURES = 9  # columns of the interpolation
-COLOURS = {"z": "#0072b2", "w": "#e69f00", "w+": "#009e73"}  # of a space in every plot: Okabe and Ito's
+COLOURS = {"z": "C0", "w": "C4", "w+": "C2"}  # of a space in every plot: blue, orange and green of the style
 
 
 def read_results(path: Path) -> tuple[list[str], list[str], np.ndarray]:
@@ -68,8 +69,7 @@ def draw_curves(folder: Path, runs: list[str], path: Path) -> None:
         for axis, metric in zip(axes, METRICS, strict=True):
             plot_log(axis, lines, metric, label=inversion_title(run), **style_of(run))
             axis.set(xlabel="iteration", ylabel=f"{NAMES[metric]}, mean over the targets", yscale="log")
-            axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=10)
+    figure.legend(*axes[0].get_legend_handles_labels(), ncols=6, loc="lower center", fontsize=10)
     figure.subplots_adjust(bottom=0.28, wspace=0.32)
     save(figure, path)
 
@@ -85,35 +85,32 @@ def draw_metrics(runs: list[str], values: np.ndarray, path: Path) -> None:
     figure, axes = plt.subplots(1, 3, figsize=(13, 4.2))
     for axis, (a, b) in zip(axes, combinations(range(len(METRICS)), 2), strict=True):
         for index, run in enumerate(runs):
-            colour = style_of(run)["color"]
-            filled = style_of(run)["linestyle"] == "-"
-            axis.scatter(values[index, :, a], values[index, :, b], s=14, label=inversion_title(run), edgecolors=colour,
-                         facecolors=colour if filled else "none", linewidths=0.8)  # fmt: skip
+            style = style_of(run)
+            inside = style["color"] if style["linestyle"] == "-" else "none"
+            axis.scatter(values[index, :, a], values[index, :, b], s=14, label=inversion_title(run),
+                         edgecolors=style["color"], facecolors=inside, linewidths=0.8)  # fmt: skip
         correlation = spearmanr(flat[:, a], flat[:, b]).statistic
         axis.set(xlabel=NAMES[METRICS[a]], ylabel=NAMES[METRICS[b]], xscale="log", yscale="log")
         axis.set_title(f"Spearman's correlation {correlation:.2f}", fontsize=11)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncols=6, loc="lower center", fontsize=10)
+    figure.legend(*axes[0].get_legend_handles_labels(), ncols=6, loc="lower center", fontsize=10)
     figure.subplots_adjust(bottom=0.28, wspace=0.32)
     save(figure, path)
 
 
 def draw_disagreements(
-    targets: Path, folder: Path, runs: list[str], images: list[str], values: np.ndarray, path: Path
+    targets: Targets, folder: Path, runs: list[str], images: list[str], values: np.ndarray, path: Path
 ) -> None:
     """For each two metrics the reconstruction that one ranks far above the other, beside its target."""
-    flat = values.reshape(-1, len(METRICS))
+    ranks = rankdata(values.reshape(-1, len(METRICS)), axis=0)
     pairs = list(combinations(range(len(METRICS)), 2))
     figure, grid = plt.subplots(1, 2 * len(pairs), figsize=(13, 3))
     for (a, b), left, right in zip(pairs, grid[::2], grid[1::2], strict=True):
-        place = disagreement(flat[:, a], flat[:, b])
+        place = disagreement(ranks[:, a], ranks[:, b])
         which, image = divmod(place, len(images))
-        made = read_rgb(folder / runs[which] / "reconstructions" / f"{images[image]}.png")
-        left.imshow(np.asarray(read_rgb(path_of(targets, images[image]), made.width)))
-        right.imshow(np.asarray(made))
+        for axis, face in zip((left, right), read_row(targets[images[image]], folder, [runs[which]]), strict=True):
+            axis.imshow(face)
         left.set_title(f"target {images[image]}", fontsize=11)
-        ranks = [int(rankdata(flat[:, metric])[place]) for metric in (a, b)]
-        shown = "\n".join(f"{NAMES[METRICS[m]]}: rank {rank}" for m, rank in zip((a, b), ranks, strict=True))
+        shown = "\n".join(f"{NAMES[METRICS[m]]}: rank {int(ranks[place, m])}" for m in (a, b))
         right.set_title(f"{inversion_title(runs[which])}\n{shown}", fontsize=11)
     for axis in grid:
         axis.axis("off")
@@ -121,28 +118,25 @@ def draw_disagreements(
     save(figure, path)
 
 
-def path_of(targets: Path, stem: str) -> Path:
-    return next(targets / name for name in list_images(targets) if Path(name).stem == stem)
+def read_row(target: Path, folder: Path, runs: Sequence[str]) -> np.ndarray:
+    """uint8 (1 + runs, H, W, 3): a target in the generator's size, and what each run in `folder` makes of it."""
+    made = [read_rgb(folder / run / "reconstructions" / f"{target.stem}.png") for run in runs]
+    return np.stack([np.asarray(face) for face in (read_rgb(target, made[0].width), *made)])
 
 
-def draw_reconstructions(targets: Path, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
+def draw_reconstructions(targets: Targets, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
     """A row for each target: the target and what every run makes of it."""
-    rows = []
-    for name in images:
-        made = [read_rgb(folder / run / "reconstructions" / f"{name}.png") for run in runs]
-        faces = [read_rgb(path_of(targets, name), made[0].width), *made]
-        rows.append(np.stack([np.asarray(face) for face in faces]))
+    rows = [read_row(targets[name], folder, runs) for name in images]
     titles = ["target", *(inversion_title(run).replace(", ", "\n") for run in runs)]
     draw_faces(rows, path, row_titles=images, titles=titles, fontsize=15)
 
 
-def draw_summary(targets: Path, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
+def draw_summary(targets: Targets, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
     """The first targets in the first row, and a row below for each of some runs."""
     shown = [run for run in ("z_mse", "w+_mse", "proposed") if run in runs]
-    made = [[read_rgb(folder / run / "reconstructions" / f"{name}.png") for name in images] for run in shown]
-    rows = [[read_rgb(path_of(targets, name), made[0][0].width) for name in images], *made]
+    columns = np.stack([read_row(targets[name], folder, shown) for name in images])
     titles = ["target", *(inversion_title(run) for run in shown)]
-    draw_faces([np.stack([np.asarray(face) for face in row]) for row in rows], path, row_titles=titles, fontsize=13)
+    draw_faces(list(columns.swapaxes(0, 1)), path, row_titles=titles, fontsize=13)
 
 
 def read_latents(folder: Path, run: str) -> dict[str, np.ndarray]:
@@ -155,19 +149,19 @@ def read_latents(folder: Path, run: str) -> dict[str, np.ndarray]:
         raise cli.UserError(f"cannot read {path} ({error}); run: python experiments/inversion_study.py") from None
 
 
-def draw_edits(targets: Path, folder: Path, g: StyleGAN2Generator, directions: Path, path: Path) -> None:
+def draw_edits(targets: Targets, folder: Path, g: StyleGAN2Generator, directions: Path, path: Path) -> None:
     """Targets, their reconstructions (W+, own loss), and these moved along each direction, back and forth."""
     try:
         with np.load(directions, allow_pickle=False) as file:
-            attributes, steps = [str(name) for name in file["attributes"]], file["directions"]
+            attributes, steps = [str(name) for name in file["attributes"]], file["step"] * file["directions"]
     except (OSError, ValueError, KeyError) as error:
         raise cli.UserError(f"cannot read {directions} ({error}); run: python experiments/fit_directions.py") from None
     latents = read_latents(folder, "w+_own")
-    moves = [np.zeros_like(steps[0]), *(sign * STEP * step for step in steps for sign in (-1, 1))]
+    moves = [np.zeros_like(steps[0]), *(sign * step for step in steps for sign in (-1, 1))]
     rows = []
     for name, w in list(zip(latents["names"], latents["w"], strict=True))[:EDITED]:
         edited = torch.from_numpy(np.stack([w + move for move in moves])).double()
-        target = np.asarray(read_rgb(path_of(targets, str(name)), g.size))
+        target = np.asarray(read_rgb(targets[str(name)], g.size))
         rows.append(np.concatenate([target[None], sample_images(g.synthesise, edited)]))
     words = [f"{sign} {name.replace('_', ' ').lower()}" for name in attributes for sign in ("−", "+")]
     draw_faces(rows, path, titles=["target", "W+, own", *words])
@@ -200,15 +194,16 @@ def main() -> None:
     args = parser.parse_args()
     runs, images, values = read_results(args.results)
     folder = args.runs / "targets"
+    targets = {Path(name).stem: args.targets / name for name in list_images(args.targets)}
     g = load_generator(args.generator).double()
     for part, start in enumerate(range(0, len(images), PART), 1):
         name = f"inversion_faces{f'_{part}' if part > 1 else ''}.png"
-        draw_reconstructions(args.targets, folder, runs, images[start : start + PART], args.out / name)
-    draw_summary(args.targets, folder, runs, images[:PART], args.out / "inversion_summary.png")
+        draw_reconstructions(targets, folder, runs, images[start : start + PART], args.out / name)
+    draw_summary(targets, folder, runs, images[:PART], args.out / "inversion_summary.png")
     draw_curves(folder, runs, args.out / "inversion_curves.png")
     draw_metrics(runs, values, args.out / "inversion_metrics.png")
-    draw_disagreements(args.targets, folder, runs, images, values, args.out / "inversion_disagreements.png")
-    draw_edits(args.targets, folder, g, args.runs / "directions.npz", args.out / "inversion_edits.png")
+    draw_disagreements(targets, folder, runs, images, values, args.out / "inversion_disagreements.png")
+    draw_edits(targets, folder, g, args.runs / "directions.npz", args.out / "inversion_edits.png")
     draw_interpolations(folder, g, args.out / "inversion_interpolations.png")
 
 

@@ -93,10 +93,9 @@ def plot_log(axes: plt.Axes, lines: Sequence[dict[str, Any]], key: str, smooth: 
 
 
 def tidy(*plots: plt.Axes, **legend: Any) -> None:
-    """A legend without a frame (`legend`: more of its options) and no lines above and right, for each plot."""
+    """A legend for each plot; `legend`: its options."""
     for axes in plots:
-        axes.legend(frameon=False, **legend)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(**legend)
 
 
 def draw_text(columns: Sequence[str], path: Path) -> None:

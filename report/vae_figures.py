@@ -75,8 +75,7 @@ def draw_curves(logs: list[Path], path: Path) -> None:
                 axes.plot([line["step"] for line in some], [line[key] for line in some], color=colour, label=what)
         axes.set(xlabel="step", ylabel=label, title=title)
         axes.locator_params(axis="x", nbins=5)
-        axes.legend(frameon=False)
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend()
         if name == "mse":
             axes.set_yscale("log")
     save(figure, path)
@@ -117,7 +116,7 @@ def draw_tsne(z: torch.Tensor, attributes: np.ndarray, path: Path) -> None:
             axes.scatter([], [], s=5, color=colour, label=f"{label} ({mine.sum()})")
         # In the order of the faces, so that neither colour covers the other.
         axes.scatter(*points.T, s=5, c=np.where(has, "tab:orange", "tab:blue"), alpha=0.7, linewidths=0)
-        axes.legend(markerscale=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
+        axes.legend(markerscale=3, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
         plane, whole = separation(points, has), separation(z.numpy(), has)
         axes.set(title=f"{name}: AUC {plane:.2f} here, {whole:.2f} in the latents", xticks=[], yticks=[])
     figure.suptitle(

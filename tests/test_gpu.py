@@ -3,9 +3,6 @@
 python3 -m pytest -m gpu        # skipped where PyTorch finds no GPU
 """
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -87,17 +84,13 @@ def test_a_resumed_training_ends_with_the_same_bits(
         words.append("--bf16" if bf16 else "--no-bf16")
     elif bf16:
         pytest.skip(f"{script} has no bfloat16")
-    result = run(*words, "--out", tmp_path / "whole")
+    result = call("python3", *words, "--out", tmp_path / "whole")
     assert result.returncode == 0, result.stderr
     parts = tmp_path / "parts"
     kill_after_first_save(parts, *words, "--out", parts, "--save-seconds", 0.001)
     step = read_save(parts / "last.pt")["step"]
-    result = run(*words, "--out", parts, "--resume")
+    result = call("python3", *words, "--out", parts, "--resume")
     assert result.returncode == 0, result.stderr
     a, b = (read_checkpoint(tmp_path / name / "model.pth") for name in ("whole", "parts"))
     assert 0 < step < a["provenance"]["step"]
     assert all(torch.equal(value, b["weights"][name]) for name, value in a["weights"].items())
-
-
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *map(str, words)], env=os.environ.copy(), capture_output=True, text=True)

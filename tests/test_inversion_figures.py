@@ -62,7 +62,7 @@ def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for name in names:
             Image.new("RGB", (8, 8)).save(folder / "reconstructions" / f"{name}.png")
             rows.append(f"{run},{name},{0.01 + number},{0.2 + len(rows)},{0.3 / (len(rows))},1.0")
-    directions = {"attributes": np.array(["Smiling", "Male"]), "directions": np.eye(2, 5)}
+    directions = {"attributes": np.array(["Smiling", "Male"]), "directions": np.eye(2, 5), "step": 3.0}
     np.savez(tmp_path / "runs" / "directions.npz", **directions)
     (tmp_path / "inversion.csv").write_text("\n".join(rows) + "\n")
     words = ["--targets", tmp_path / "targets", "--runs", tmp_path / "runs", "--results", tmp_path / "inversion.csv"]
