@@ -1,11 +1,12 @@
-"""Builds report/index.html: tables, zoomable figures, sliders over interpolations, in one file that needs no network.
+"""Builds report/index.html: pictures, key numbers, sliders, figures and tables, in one file that needs no network.
 
 python report/make_page.py              # from docs/models and report/figures; what is not there yet is left out
 """
 
 import base64
+import io
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -22,149 +23,309 @@ with cli.packages_needed(__doc__):
 
 REPORT = Path(__file__).resolve().parent
 FIGURES = REPORT / "figures"
-FACE = 64  # pixels of a frame's side
+WIDEST = 1600  # pixels of a figure on the page; the files in report/figures are larger
+QUALITY = 80  # of WebP, which takes a sixth of PNG's bytes here
 NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
 PAIRS = ("usps_mnistm", "mnistm_svhn", "svhn_usps", "mnistm_usps", "svhn_mnistm", "usps_svhn")
-DIRECTIONS = [f"{name}, face {face}" for name in ("gender", "smile", "blond hair") for face in (1, 2)]
+DIRECTIONS = tuple(f"{name}, face {face}" for name in ("gender", "smile", "blond hair") for face in (1, 2))
+ITERATIONS = "inversion_iterations_strips.png"
+Figure = tuple[str, str]  # file in report/figures, caption
+Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the whole figure
 
 
 @dataclass(frozen=True)
 class Strip:
-    name: str  # of the picture: a row of frames for each slider
+    """A picture with a row of square frames for each slider."""
+
+    name: str
     caption: str
-    titles: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()  # one a row; by default "pair 1", "pair 2", …
+    fixed: int = 0  # frames at the left that stay in view beside the moving one: an inversion's target
+    last: bool = False  # whether the slider begins at the last frame instead of the middle one
 
 
 @dataclass(frozen=True)
 class Part:
     title: str
-    tables: tuple[tuple[str, str], ...] = ()  # text in docs/models, table
-    figures: tuple[tuple[str, str], ...] = ()  # file, caption
-    strips: tuple[Strip, ...] = field(default=())
+    what: str  # what it does, in one or two sentences
+    picture: Figure
+    box: Box = (0, 0, 1, 1)  # the part of `picture` that the head of the page shows
+    more: tuple[Figure, ...] = ()  # folded
+    groups: tuple[tuple[str, tuple[Figure, ...]], ...] = ()  # folded, each under its own title
+    strips: tuple[Strip, ...] = ()
+    tables: tuple[tuple[str, str, str], ...] = ()  # card in docs/models, table, what it is; folded
+
+    @property
+    def anchor(self) -> str:
+        return self.title.lower().replace(" ", "-")
 
 
-def digits(kind: str) -> tuple[tuple[str, str], ...]:
-    found = []
+def pairs(method: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
+    """The figures of a method's six pairs of domains."""
+    kinds = (
+        ("tsne_{}_class", "t-SNE of test features: one colour a digit"),
+        ("tsne_{}_domain", "the same points: one colour a domain"),
+        ("curves_{}", "the training"),
+        ("confusion_{}", "confusion matrix of the target's test digits"),
+        ("worst_{}", "the most confident mistakes"),
+    )
+    groups = []
     for pair in PAIRS:
-        source, target = (NAMES[name] for name in pair.split("_"))
-        for what, caption in (
-            ("tsne_{}_class", "test features by class"),
-            ("tsne_{}_domain", "by domain"),
-            ("curves_{}", "curves"),
-            ("confusion_{}", "confusion matrix"),
-            ("worst_{}", "most confident mistakes"),
-        ):
-            found.append((f"{kind}_{what.format(pair)}.png", f"{source} → {target}: {caption}"))
-    return tuple(found)
+        figures = tuple((f"{method}_{kind.format(pair)}.png", caption) for kind, caption in kinds)
+        groups.append((" → ".join(NAMES[name] for name in pair.split("_")), figures))
+    return tuple(groups)
 
 
 PARTS = (
     Part(
         "VAE on faces",
-        (("faces", "test face scores"),),
-        (
-            ("fig1_2.png", "learning curves"),
+        "A variational autoencoder maps 64x64 faces to 64 latents and back. New faces come from Normal noise that a "
+        "small flow turns into latents.",
+        ("fig1_4.png", "32 samples, none left out"),
+        (0, 0, 1, 0.5),
+        more=(
             ("table1_3.png", "ten test faces and their reconstructions"),
-            ("fig1_4.png", "32 samples"),
-            ("fig1_5.png", "t-SNE of the test latents"),
+            ("fig1_2.png", "learning curves of the VAE"),
+            ("fig1_2_then.png", "learning curve of the flow"),
+            ("fig1_5.png", "t-SNE of the test latents, by attribute"),
             ("fig1_1.png", "architecture"),
         ),
-        (
-            Strip("vae_directions_strips.png", "Test faces moved along attributes", tuple(DIRECTIONS)),
+        strips=(
+            Strip("vae_directions_strips.png", "Test faces moved along an attribute", DIRECTIONS),
             Strip("vae_interpolations_strips.png", "From one test face to another"),
         ),
+        tables=(("faces", "test face scores", "all face models"),),
     ),
     Part(
         "GAN on faces",
-        (),
-        (
-            ("fig2_2.png", "32 samples"),
+        "A generator and a discriminator, trained against each other with the hinge loss.",
+        ("fig2_2.png", "32 samples, none left out"),
+        (0, 0, 1, 0.5),
+        more=(
+            ("gan_nearest.png", "samples and their nearest training faces: none is a copy"),
+            ("fig2_4.png", "the same latents through the VAE's and the GAN's eyes"),
             ("gan_curves.png", "losses and the discriminator's accuracy"),
-            ("gan_nearest.png", "nearest training faces"),
             ("fig2_1.png", "architecture"),
         ),
-        (Strip("gan_interpolations_strips.png", "From one latent to another, along great circles"),),
+        strips=(Strip("gan_interpolations_strips.png", "From one latent to another, along great circles"),),
     ),
     Part(
         "SAGAN on faces",
-        (("faces", "test face scores"),),
-        (
-            ("sagan_faces.png", "the first 32 of 1,000"),
+        "The same game with self-attention: a place in the picture can look at every other place.",
+        ("sagan_faces.png", "the first 32 of the 1,000 faces that the wrapper writes"),
+        more=(
+            ("sagan_attention.png", "what an eye, the mouth, hair and the background attend to"),
             ("sagan_curves.png", "losses and the discriminator's accuracy"),
-            ("sagan_attention.png", "what four places attend to"),
             ("sagan_architecture.png", "architecture"),
         ),
     ),
     Part(
+        "StyleGAN2 and inversion",
+        "A small StyleGAN2, and portraits brought into its latent spaces by optimisation: which latent, in Z, W or W+, "
+        "gives this face?",
+        ("inversion_summary.png", "portraits (top) and what three searches make of them"),
+        (0.105, 0, 1, 1),
+        more=(
+            ("stylegan2_faces.png", "32 samples of the generator"),
+            ("inversion_faces.png", "ten targets and every reconstruction"),
+            ("inversion_faces_2.png", "the other ten"),
+            ("inversion_edits.png", "inverted portraits edited along attributes"),
+            ("inversion_interpolations.png", "between two portraits, in three spaces"),
+            ("inversion_curves.png", "the metrics over the iterations"),
+            ("inversion_metrics.png", "metric against metric"),
+            ("inversion_disagreements.png", "images on which two metrics disagree"),
+            ("stylegan2_mixing.png", "style mixing"),
+            ("stylegan2_truncation.png", "truncation"),
+            ("stylegan2_curves.png", "the training"),
+        ),
+        strips=(Strip(ITERATIONS, "A search in W+ with the own loss, from the mean face on", fixed=1, last=True),),
+        tables=(("stylegan2", "inversion results", "mean ± standard deviation over 20 portraits"),),
+    ),
+    Part(
         "ACGAN on digits",
-        (("acgan", "generated digit scores"),),
-        (
-            ("acgan_digits.png", "a column for each digit, a row for each noise"),
+        "The generator is told which digit to draw; a classifier that knows only real digits checks it.",
+        ("acgan_digits.png", "a column for each digit, a row for each noise"),
+        (0, 0, 1, 0.402),
+        more=(
             ("acgan_curves.png", "losses and the discriminator's accuracy"),
             ("acgan_architecture.png", "architecture"),
         ),
+        tables=(("acgan", "generated digit scores", "what the classifier recognises"),),
     ),
     Part(
-        "DANN on digits", (("dann", "digits table"), ("dann", "dann gains"), ("dann", "dann ablation")), digits("dann")
+        "DANN on digits",
+        "A network that learns digits from one data set's labels and must read another's, of which it has pictures "
+        "only: an adversary hides from the features which data set they come from.",
+        ("adaptation.png", "the same target digits, read before and after adaptation"),
+        groups=pairs("dann"),
+        tables=(
+            ("dann", "digits table", "accuracies, with lower and upper bound"),
+            ("dann", "dann gains", "differences, paired by seed"),
+            ("dann", "dann ablation", "what each part does"),
+        ),
     ),
     Part(
-        "Improved adaptation", (("uda", "digits table"), ("uda", "uda gains"), ("uda", "uda ablation")), digits("uda")
+        "Improved adaptation",
+        "The same network taught by a slowly moving average of itself, with target backgrounds pasted behind source "
+        "digits.",
+        ("uda_tsne_usps_mnistm_class.png", "USPS → MNIST-M: features of test digits, one colour a digit"),
+        groups=pairs("uda"),
+        tables=(
+            ("uda", "digits table", "accuracies, with lower and upper bound"),
+            ("uda", "uda gains", "differences, paired by seed"),
+            ("uda", "uda ablation", "what each part does"),
+        ),
     ),
     Part(
-        "CIFAR-10",
-        (("cifar_cnn", "cifar cnn results"), ("cs7643", "cs7643 networks"), ("cs7643", "cs7643 long tail")),
-        (
-            ("cifar_cnn_plain.png", "EEE7331, Part A"),
-            ("cifar_cnn_separable.png", "EEE7331, Part B"),
-            ("cs7643_overfit.png", "CS7643: fifty images"),
-            ("cs7643_longtail.png", "CS7643: the long tail"),
+        "CNNs on CIFAR-10",
+        "A plain network, one with depth-wise separable convolutions, a NumPy network, ResNets and a long tail.",
+        ("cs7643_curves.png", "the training of CS7643's networks"),
+        more=(
+            ("cifar_cnn_plain.png", "EEE7331, Part A: loss and accuracy over the epochs"),
+            ("cifar_cnn_separable.png", "EEE7331, Part B: the same with separable convolutions"),
+            ("cs7643_overfit.png", "CS7643: the NumPy network learns fifty images by heart"),
+            ("cs7643_longtail.png", "CS7643: accuracy by class in the long tail"),
+        ),
+        tables=(
+            ("cifar_cnn", "cifar cnn results", "EEE7331"),
+            ("cs7643", "cs7643 networks", "CS7643"),
+            ("cs7643", "cs7643 long tail", "CS7643, long tail"),
         ),
     ),
     Part(
         "Autoencoder on Fashion-MNIST",
-        (("autoencoder", "autoencoder runs"),),
-        (
-            ("autoencoder_latents.png", "latents of the training set"),
-            ("autoencoder_grid.png", "the decoded grid"),
-            ("autoencoder_reconstructions.png", "test images and their reconstructions"),
+        "Garments squeezed into three numbers and painted again from them.",
+        ("autoencoder_reconstructions.png", "test images and their reconstructions"),
+        (0.095, 0.235, 1, 1),
+        more=(
+            ("autoencoder_latents.png", "the three latents of the training set"),
+            ("autoencoder_grid.png", "what the decoder paints between them"),
+            ("autoencoder_curve.png", "learning curve"),
         ),
+        tables=(("autoencoder", "autoencoder runs", "five seeds"),),
+    ),
+    Part(
+        "DCGAN on flowers",
+        "Flowers at 256x256 from 1,608 photographs, with the network that the assignment prescribes.",
+        ("flowers_samples.png", "32 samples, none left out"),
+        (0, 0, 1, 0.5),
+        more=(
+            ("flowers_photographs.png", "one photograph of each category"),
+            ("flowers_progress.png", "the same latents during the training"),
+            ("flowers_nearest.png", "samples and their nearest photographs: none is a copy"),
+            ("flowers_mixed.png", "mixtures of two latents"),
+            ("flowers_batch.png", "a batch at once and one by one, in both modes"),
+            ("flowers_curves.png", "losses and the discriminator's output"),
+        ),
+        tables=(("flowers", "flowers scores", "distance to the photographs"),),
     ),
 )
 
 
-def data_url(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+def key_numbers(title: str, facts: Facts) -> list[tuple[str, str, str]]:
+    """Of a part: what is measured, the number, and what to compare it with."""
+    distance = "FD-EffNetLite0 to the test faces (0 is best)"
+    real = f"{facts.face('real training faces')['frechet']} for real faces"
+    if title == "VAE on faces":
+        face = facts.face("VAE, 64 latents")
+        pca = facts.face("linear PCA, 64 components")["recon_mse"]
+        return [(distance, face["frechet_spread"], real), ("error of reconstructions", face["recon_mse"], f"{pca} by PCA")]
+    if title in ("GAN on faces", "SAGAN on faces"):
+        name = title.split(" ")[0]
+        other = "SAGAN" if name == "GAN" else "GAN"
+        words = f"{real}, {facts.face(other)['frechet']} for the {other}"
+        return [(distance, facts.face(name)["frechet_spread"], words)]
+    if title == "StyleGAN2 and inversion":
+        runs = facts.inversion()
+        first, best = runs["z_mse"]["lpips_mean"], runs["proposed"]["lpips_mean"]
+        found = ("LPIPS of the reconstructions, proposed method", best, f"{first} in Z with squared error")
+        return [(distance, facts.face("StyleGAN2")["frechet_spread"], real), found]
+    if title == "ACGAN on digits":
+        digits = facts.generated_digits("ACGAN")
+        words = f"{digits['recognised_test']} % of real test digits"
+        return [("generated digits that the classifier recognises", f"{digits['recognised']} %", words)]
+    if title in ("DANN on digits", "Improved adaptation"):
+        card = "dann" if title.startswith("DANN") else "uda"
+        row = "DANN" if card == "dann" else "improved"
+        rows = {name: facts.cells(card, "digits table", name)
+                for name in (row, "source only (lower bound)", "trained on target (upper bound)")}  # fmt: skip
+        low, high = (rows[name] for name in rows if name != row)
+        words = "{} without the target's images, {} with its labels"
+        return [(f"{pair}, target test accuracy, %", rows[row][pair], words.format(low[pair], high[pair]))
+                for pair in ("U→M", "M→S", "S→U")]  # fmt: skip
+    if title == "CNNs on CIFAR-10":
+        own = facts.cell("cs7643", "cs7643 networks", "submitted own model (mymodel.pth)", "test accuracy, %")
+        plain = facts.cell("cs7643", "cs7643 networks", "submitted vanilla CNN (vanillacnn.pth)", "test accuracy, %")
+        return [("test accuracy of CS7643's own network, %", own, f"{plain} by the assignment's vanilla CNN")]
+    if title == "Autoencoder on Fashion-MNIST":
+        error = facts.cell("autoencoder", "autoencoder submitted", "autoencoder.pth", "test loss")
+        return [("mean squared error of test images", error, "0.03 is asked for, in training")]
+    scores = facts.cells("flowers", "flowers scores", "flowers")
+    words = f"{scores['floor: halves of']} between halves of the photographs"
+    return [("FD-EffNetLite0 to the photographs (0 is best)", scores["FD-EffNetLite0"], words)]
 
 
-def strip_of(strip: Strip) -> dict[str, object]:
-    path = FIGURES / strip.name
-    with Image.open(path) as image:
-        columns, rows = image.width // FACE, image.height // FACE
+def webp(image: Image.Image, widest: int = WIDEST) -> dict[str, object]:
+    """An image at most `widest` pixels wide, as a data URL with its size."""
+    image = image.convert("RGB")
+    if image.width > widest:
+        image = image.resize((widest, round(image.height * widest / image.width)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=QUALITY, method=6)
+    data = "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return {"data": data, "width": image.width, "height": image.height}
+
+
+def read_figures(figures: tuple[Figure, ...]) -> list[dict[str, object]]:
+    """Those of the figures that are there."""
+    there = [(FIGURES / name, caption) for name, caption in figures if (FIGURES / name).is_file()]
+    return [webp(Image.open(path)) | {"caption": caption} for path, caption in there]
+
+
+def read_strip(strip: Strip, side: int = 64) -> dict[str, object]:
+    with Image.open(FIGURES / strip.name) as image:
+        picture = webp(image, image.width)
+        columns, rows = image.width // side, image.height // side
     titles = strip.titles or tuple(f"pair {row + 1}" for row in range(rows))
-    return {
-        "data": data_url(path), "rows": rows, "columns": columns, "titles": titles, "caption": strip.caption,
-        "start": columns // 2,
-    }  # fmt: skip
+    if strip.fixed:
+        titles = tuple(f"portrait {row + 1}" for row in range(rows))
+    moving = columns - strip.fixed
+    start = moving - 1 if strip.last else moving // 2
+    return {"data": picture["data"], "rows": rows, "columns": columns, "titles": titles, "caption": strip.caption,
+            "fixed": strip.fixed, "moving": moving, "start": start, "name": Path(strip.name).stem}  # fmt: skip
+
+
+def crop(part: Part) -> dict[str, object]:
+    """The part's picture for the head of the page, small."""
+    with Image.open(FIGURES / part.picture[0]) as image:
+        left, top, right, bottom = (round(share * size) for share, size in zip(part.box, image.size * 2, strict=True))
+        return webp(image.crop((left, top, right, bottom)), 640)
 
 
 def contents() -> list[dict[str, object]]:
     """What of PARTS is there."""
     facts = Facts()
-    found: list[dict[str, object]] = []
+    parts: list[dict[str, object]] = []
     for part in PARTS:
-        tables = [facts.rows(text, name) for text, name in part.tables if facts.has(text, name)]
-        figures = [
-            {"data": data_url(FIGURES / name), "caption": caption}
-            for name, caption in part.figures
-            if (FIGURES / name).is_file()
-        ]
-        strips = [strip_of(strip) for strip in part.strips if (FIGURES / strip.name).is_file()]
-        if tables or figures:
-            anchor = part.title.lower().replace(" ", "-")
-            found.append(
-                {"title": part.title, "anchor": anchor, "tables": tables, "figures": figures, "strips": strips}
-            )
-    return found
+        if not (FIGURES / part.picture[0]).is_file():
+            continue
+        groups = [(title, read_figures(figures)) for title, figures in part.groups]
+        tables = [(words, facts.rows(card, name)) for card, name, words in part.tables if facts.has(card, name)]
+        parts.append(
+            {
+                "title": part.title,
+                "anchor": part.anchor,
+                "what": part.what,
+                "small": crop(part),
+                "picture": read_figures((part.picture,))[0],
+                "keys": key_numbers(part.title, facts),
+                "more": read_figures(part.more),
+                "groups": [(title, figures) for title, figures in groups if figures],
+                "strips": [read_strip(strip) for strip in part.strips if (FIGURES / strip.name).is_file()],
+                "tables": tables,
+            }
+        )
+    return parts
 
 
 def main() -> None:
