@@ -1,7 +1,7 @@
 """Runs the studies on CIFAR-10 and Fashion-MNIST, or what is left of them.
 
     python experiments/study_photos.py eee7331         # both networks, three seeds
-    python experiments/study_photos.py cs7643          # the course's two networks, and our own with three seeds
+    python experiments/study_photos.py cs7643          # the course's two networks, with and without augmentation, and our own
     python experiments/study_photos.py choices         # long tail, on validation images: learning rates, beta
     python experiments/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
     python experiments/study_photos.py autoencoder     # five seeds
@@ -38,8 +38,12 @@ def plan(study: str, runs: Path) -> list[Run]:
         return [Run(runs / f"autoencoder_seed{seed}", script, ("--seed", str(seed))) for seed in range(5)]
     script = TRAIN / "train_cifar.py"
     if study == "cs7643":
-        found = [Run(runs / f"cifar_{name}_seed0", script, (name,)) for name in ("twolayer", "vanilla_cnn")]
-        return found + [Run(runs / f"cifar_mymodel_seed{s}", script, ("mymodel", "--seed", str(s))) for s in range(3)]
+        names = ("twolayer", "vanilla_cnn", "twolayer_course", "vanilla_cnn_course", "mymodel")
+        return [
+            Run(runs / f"cifar_{name}_seed{seed}", script, (name, "--seed", str(seed)))
+            for name in names
+            for seed in range(3)
+        ]
     if study == "choices":
         return [Run(runs / name.replace("resnet32", "cifar_choice"), script, (name,)) for name in CHOICES]
     # What is compared is trained on all images of the long tail, and keeps the last epoch.

@@ -5,7 +5,8 @@
     python inference/invert_faces.py FOLDER --out OUT --generator stylegan2-ffhq-config-f.pt --crop 0 0 1024 1024
 
 Writes to OUT: reconstructions/ (PNG, named as the images), latents.npz, metrics.csv (a row an image), summary.json
-(mean and standard deviation), log.jsonl (the curves). The same command again goes on where it was stopped.
+(mean and standard deviation), log.jsonl (the curves); with --frames the images on the way. The same command again goes
+on where it was stopped.
 """
 
 import argparse
@@ -124,6 +125,9 @@ def parse() -> tuple[argparse.Namespace, Inversion]:
         "--method", nargs="*", choices=METHODS, default=[], help="improvements of the search, any number (none)"
     )
     parser.add_argument("--evaluate-every", type=int, default=50, help="iterations between two points of the curves")
+    parser.add_argument(
+        "--frames", action="store_true", help="also keep the images at every point of the curves, in OUT/frames"
+    )
     defaults, kinds, comments = Inversion(), typing.get_type_hints(Inversion), field_comments(Inversion)
     for name in (field.name for field in dataclasses.fields(Inversion) if field.name not in METHODS):
         choices, default = typing.get_args(kinds[name]) or None, getattr(defaults, name)
@@ -172,6 +176,8 @@ def main() -> None:
             with torch.no_grad():
                 images = search()
             run.log(**{name: float(values.mean()) for name, values in measure(measures, images, targets).items()})
+            if args.frames:
+                save_faces(args.out / "frames" / f"{run.done:06d}", names, images)
 
     with torch.no_grad():
         images, w = search(), search.styles()
@@ -179,6 +185,11 @@ def main() -> None:
     write_outputs(
         args.out, names, images, search, w.detach(), measure(measures, images, targets), seconds, settings, data
     )
+
+
+def save_faces(folder: Path, names: list[str], images: torch.Tensor) -> None:
+    """Images (N, 3, H, H) in about [-1, 1] as folder/<name>.png."""
+    save_folder(folder, [f"{name}.png" for name in names], to_uint8(images).permute(0, 2, 3, 1).cpu().numpy())
 
 
 def write_outputs(
@@ -193,9 +204,7 @@ def write_outputs(
     data: Mapping[str, typing.Any],
 ) -> None:
     """Reconstructions, latents, csv and summary; the changed generator, where there is one. Prints the summary."""
-    save_folder(
-        out / "reconstructions", [f"{name}.png" for name in names], to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
-    )
+    save_faces(out / "reconstructions", names, images)
     arrays: dict[str, typing.Any] = {
         "names": np.array(names),
         "latent": search.latent.detach().cpu().numpy(),

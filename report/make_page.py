@@ -229,7 +229,8 @@ def key_numbers(title: str, facts: Facts) -> list[tuple[str, str, str]]:
     if title == "VAE on faces":
         face = facts.face("VAE, 64 latents")
         pca = facts.face("linear PCA, 64 components")["recon_mse"]
-        return [(distance, face["frechet_spread"], real), ("error of reconstructions", face["recon_mse"], f"{pca} by PCA")]
+        error = ("mean squared error of test faces' reconstructions", face["recon_mse"], f"{pca} by PCA")
+        return [(distance, face["frechet_spread"], real), error]
     if title in ("GAN on faces", "SAGAN on faces"):
         name = title.split(" ")[0]
         other = "SAGAN" if name == "GAN" else "GAN"

@@ -193,7 +193,7 @@ def test_the_terms_of_the_objective() -> None:
 
 def test_inversion_writes_everything_and_goes_on(portraits: Path, known: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    flags = ("--space", "w+", "--loss", "own", "--method", "coarse", "pull", "noise", "tune")
+    flags = ("--space", "w+", "--loss", "own", "--frames", "--method", "coarse", "pull", "noise", "tune")
     result = run_script(*command(portraits, known, out, *flags))
     assert result.returncode == 0, result.stderr
     assert "2 images, l2 0." in result.stdout
@@ -216,6 +216,14 @@ def test_inversion_writes_everything_and_goes_on(portraits: Path, known: Path, t
         assert np.array_equal(((again[0] + 1) * 127.5).round().clamp(0, 255).permute(1, 2, 0).numpy(), reconstruction)
     assert (tuned.constant - network().constant).abs().max() > 1e-4  # the last of the four iterations changed it
     assert [line["step"] for line in map(json.loads, (out / "log.jsonl").open()) if "lpips" in line] == [2, 4]
+    frames = sorted(path.relative_to(out).as_posix() for path in out.glob("frames/*/*"))
+    assert frames == [f"frames/00000{step}/{name}.png" for step in (2, 4) for name in "ab"]
+    assert (out / frames[-2]).read_bytes() == (out / "reconstructions" / "a.png").read_bytes()
+    faces, strips = portraits / "faces", tmp_path / "strips"
+    result = run_script("python3", REPO / "report" / "inversion_frames.py", faces, out, "--out", strips)
+    assert result.returncode == 0, result.stderr
+    with Image.open(strips / "inversion_iterations_strips.png") as image:
+        assert image.size == (3 * 16, 2 * 16)  # the portrait and two frames; a row for each
     kept = (out / "metrics.csv").read_bytes()
     result = run_script(*command(portraits, known, out, *flags))  # nothing is left to do
     assert result.returncode == 0 and (out / "metrics.csv").read_bytes() == kept
