@@ -1,7 +1,7 @@
 """Runs the studies on CIFAR-10 and Fashion-MNIST, or what is left of them.
 
     python experiments/study_photos.py eee7331         # both networks, three seeds
-    python experiments/study_photos.py cs7643          # the course's two networks, with and without augmentation, and our own
+    python experiments/study_photos.py cs7643          # the course's networks, augmented or not, and our own
     python experiments/study_photos.py choices         # long tail, on validation images: learning rates, beta
     python experiments/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
     python experiments/study_photos.py autoencoder     # five seeds
