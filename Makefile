@@ -27,6 +27,7 @@ figures: setup  ## tables and figures anew from what the runs wrote (train first
 	python3 report/digit_results.py
 	python3 report/digit_figures.py dann
 	python3 report/digit_figures.py uda
+	python3 report/adaptation_digits.py
 	python3 report/score_tables.py
 	python3 report/vae_figures.py --then runs/vae_prior_seed0/log.jsonl
 	python3 report/gan_figures.py

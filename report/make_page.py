@@ -156,7 +156,10 @@ PARTS = (
         "DANN on digits",
         "A network that learns digits from one data set's labels and must read another's, of which it has pictures "
         "only: an adversary hides from the features which data set they come from.",
-        ("adaptation.png", "the same target digits, read before and after adaptation"),
+        (
+            "adaptation.png",
+            "ten target digits as three networks read them; in orange, what the improved one reads otherwise",
+        ),
         groups=pairs("dann"),
         tables=(
             ("dann", "digits table", "accuracies, with lower and upper bound"),
