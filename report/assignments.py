@@ -2,9 +2,8 @@
 
     python report/assignments.py            # writes them; says what is not built yet
 
-What python -m grader.submit has to know of it stands in report/assignments.csv.
-
-A sub-problem whose files are not all there is listed as not built yet, by itself: nothing is claimed by hand.
+What python -m grader.submit needs of it is in report/assignments.csv. A sub-problem whose files are not all there is
+listed as "not built yet": nobody has to claim by hand that something is done.
 """
 
 import csv
@@ -93,7 +92,7 @@ ASSIGNMENTS = {
         Row("1-1", "", "GAN: architecture, implementation", SAGAN, (f"{FIGURES}/sagan_architecture.png", HW2)),
         Row("1-2", "", "1,000 images, the first 32", (*SAGAN, "hw2_p1.sh"), (f"{FIGURES}/sagan_faces.png",)),
         Row("1-3, 1-4", "", "FID and IS", ("inference/evaluate_images.py",), (f"{MODELS}/sagan.md",),
-            "the offline pair only: the official weights could not be fetched here"),
+            "in EfficientNet-Lite0's features only: the official Inception weights could not be fetched here"),
         Row("1-5", "", "discussion", (), (HW2,)),
         Row("2-1", "", "ACGAN: architecture, implementation", ACGAN, (f"{FIGURES}/acgan_architecture.png", HW2)),
         Row("2-2 to 2-4", "", "1,000 digits, graded", (*ACGAN, "hw2_p2.sh", "inference/evaluate_digits.py"),
@@ -159,20 +158,25 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
     """The Markdown of one assignment; links are relative to docs/assignments."""
 
     def links(names: tuple[str, ...]) -> str:
-        if len(names) > 4:
-            return f"[{names[0]}](../../{names[0]}) and {len(names) - 1} other files"
-        return ", ".join(f"[{name}](../../{name})" for name in names)
+        return ", ".join(f"[{Path(name).name}](../../{name})" for name in names)
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in assignment.rows:
         there = not row.missing(root)
         result = links(row.result) + (f" ({row.short})" if row.short else "") if there else "**not built yet**"
         if not there and row.code and all((root / name).exists() for name in row.code):
             result = f"**built, not measured yet**: no {', '.join(row.missing(root))}"
         code = links(tuple(name for name in row.code if (root / name).exists()))
-        rows.append((row.problem, str(row.points), row.asked, code, result))
-    table = markdown(("sub-problem", "points", "asked", "code", "result"), rows)
-    return f"# {assignment.title}\n\nWritten by report/assignments.py, which also marks what is missing.\n\n{table}\n"
+        rows.append((row.problem, row.points, row.asked, code, result))
+    incomplete = [row.problem for row in assignment.rows if row.missing(root)]
+    told = f"Files are missing for {', '.join(incomplete)}." if incomplete else "No file is missing."
+    columns: tuple[str, ...] = ("sub-problem", "points", "asked", "code", "result")
+    if not any(row.points for row in assignment.rows):
+        told += " The assignment's text gives no points for its sub-problems."
+        columns, rows = columns[:1] + columns[2:], [row[:1] + row[2:] for row in rows]
+    elif not all(row.points for row in assignment.rows):
+        told += " Where the points are empty, the assignment's text gives none."
+    return f"# {assignment.title}\n\nWritten by report/assignments.py. {told}\n\n{markdown(columns, rows)}\n"
 
 
 def table(root: Path = ROOT) -> str:

@@ -39,7 +39,7 @@ LETTER = {"usps": "U", "mnistm": "M", "svhn": "S"}
 BASELINES = dict(zip(PAIRS, (40, 40, 40, 72, 42, 28), strict=True))  # DLCV 2020, problem 3-2; 2021, problem 3
 ROWS = [
     ("source", "source", "source only (lower bound)"),
-    ("source", "target", "strength 0: batch norm has seen the target's images"),
+    ("source", "target", "no reversal (strength 0), batch norm from the target's images"),
     ("dann", "target", "DANN"),
     ("uda", "target", "improved"),
     ("target", "target", "trained on target (upper bound)"),

@@ -115,13 +115,13 @@ def table() -> str:
     lpips = [inverted[run]["lpips_mean"] for run in ("w+_mse", "proposed")]
     overfit = facts.cell("cs7643", "cs7643 overfit", "50 images", "training accuracy after 10 epochs").split(" (")[0]
     images = "`bash {} IMAGE_DIR TARGET OUT.csv`"
-    faces = "[scores](#results)"
+    scores = "[scores](#results)"
     rows = [
-        ("dlcv2020", "1 VAE", "`bash hw3_p1.sh OUT.png`", f"32 faces, {faces}", "vae", "hw3"),
-        ("dlcv2020", "2 GAN", "`bash hw3_p2.sh OUT.png`", f"32 faces, {faces}", "gan", "hw3"),
+        ("dlcv2020", "1 VAE", "`bash hw3_p1.sh OUT.png`", f"32 faces, {scores}", "vae", "hw3"),
+        ("dlcv2020", "2 GAN", "`bash hw3_p2.sh OUT.png`", f"32 faces, {scores}", "gan", "hw3"),
         ("dlcv2020", "3 DANN", images.format("hw3_p3.sh"), accuracies(dann, pairs_2020), "dann", "hw3"),
         ("dlcv2020", "4 improved", images.format("hw3_p4.sh"), accuracies(improved, pairs_2020), "uda", "hw3"),
-        ("dlcv2021", "1 SAGAN", "`bash hw2_p1.sh DIR`", f"1,000 faces, {faces}", "sagan", "hw2"),
+        ("dlcv2021", "1 SAGAN", "`bash hw2_p1.sh DIR`", f"1,000 faces, {scores}", "sagan", "hw2"),
         ("dlcv2021", "2 ACGAN", "`bash hw2_p2.sh DIR`", f"1,000 digits, {digits['recognised']} % recognised", "acgan",
          "hw2"),
         ("dlcv2021", "3 DANN", images.format("hw2_p3.sh"), accuracies(dann, pairs_2021), "dann", "hw2"),
@@ -135,10 +135,12 @@ def table() -> str:
         ("eee7331", "1 CNN", "`python train/train_cifar_cnn.py`",
          f"{cnn[0]} %; separable {cnn[1]} %", "cifar_cnn", "eee7331"),
         ("eee7331", "2 StyleGAN2", "`python inference/invert_faces.py FOLDER --out OUT`",
-         f"20 portraits, LPIPS {lpips[0]} (W+, MSE), {lpips[1]} (proposed)", "stylegan2", "eee7331"),
+         f"20 portraits rebuilt, LPIPS {lpips[0]} (W+, MSE), {lpips[1]} (ours); lower is better", "stylegan2",
+         "eee7331"),
         ("tud", "4 autoencoder", "`python train/train_autoencoder.py`", f"test error {error}", "autoencoder", "tud"),
         ("tud", "5 DCGAN", "`python inference/sample_flowers.py OUT.png`",
-         f"FD-EffNetLite0 {flowers} to the photographs", "flowers", "tud"),
+         f"weak: distance to the training photographs {flowers} (FD-EffNetLite0, see [results](#results))", "flowers",
+         "tud"),
     ]  # fmt: skip
     names = {"dlcv2020": "DLCV 2020 homework 3", "dlcv2021": "DLCV 2021 homework 2",
              "cs7643": "CS7643 assignment 2", "eee7331": "EEE7331 assignment 1",

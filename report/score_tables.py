@@ -27,7 +27,7 @@ FACE_COLUMNS = {
     "recon_mse": "reconstruction MSE",
 }  # fmt: skip
 DIGIT_COLUMNS = (
-    "generated digits", "recognised, %", "least of a digit, %", "Fréchet distance, times that of real digits", "spread",
+    "generated digits", "recognised, %", "worst digit, %", "Fréchet distance / that of real digits", "spread",
     "least spread of a digit",
 )  # fmt: skip
 DRAWN = "draws of latents"  # purpose of digit_scores.py's lines of --draws
@@ -67,7 +67,9 @@ def digit_table(scores: Path) -> str:
     weights = draws["what"].str.split(",").str[0]
     draws = draws[weights == weights.tail(1).squeeze()]  # those of the weights that were scored last
     for n, mine in draws.groupby("n"):
-        rows.append(row(f"the same weights, {n:,} digits, other latents (n = {len(mine)})", mine))
+        seeds = f"n = {len(mine)} seeds of latents" if len(mine) > 1 else "n = 1"
+        graded = ", the graded one among them" if set(mine["sha256"]) & set(tables["sha256"]) else ""
+        rows.append(row(f"the same weights, {n:,} digits ({seeds}{graded})", mine))
     if len(tables) and pd.notna((last := tables.iloc[-1]).recognised_test):
         rows.append((f"{last.n_test:,} real test digits", f"{last.recognised_test:.1f}", "", "", "", ""))
     return markdown(DIGIT_COLUMNS, rows)

@@ -105,9 +105,9 @@ def test_draws_of_latents(mnistm: Path, tmp_path: Path, monkeypatch: pytest.Monk
     pixels = sample_digits(generator.double(), z, labels).transpose(0, 3, 1, 2)
     assert lines[4]["sha256"] == hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:12]
     table = load_script("score_tables", monkeypatch).digit_table(scores)
-    (row,) = [line for line in table.splitlines() if "other latents" in line]
+    (row,) = [line for line in table.splitlines() if "the same weights" in line]
     ratios = np.array([float(line["frechet_ratio"]) for line in lines[3:]])
-    assert "20 digits" in row and "(n = 3)" in row
+    assert "20 digits (n = 3 seeds of latents)" in row
     assert f"| {ratios.mean():.2f} ± {ratios.std(ddof=1):.2f} |" in row
 
 

@@ -274,7 +274,8 @@ def test_commands_in_the_texts_are_known(text: Path) -> None:
         elif program in ("bash", "python", "python3"):
             length = 2 if rest[0] == "-m" else 1
             usage = help_of("python3" if program == "python" else program, *rest[:length])
-            for option in (word.split("=")[0] for word in rest[length:] if re.match("--[a-z]", word)):
+            own = rest[length : rest.index("--")] if "--" in rest else rest[length:]  # behind it: another script's
+            for option in (word.split("=")[0] for word in own if re.match("--[a-z]", word)):
                 known = re.search(rf"(?<![\w-]){option}(?![\w-])", usage)
                 assert known, f"{text.name}: {' '.join(words)}: its --help has no {option}"
         else:
