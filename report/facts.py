@@ -94,13 +94,17 @@ class Facts:
         told = {name: row[name].split(" ")[0] for name in FACE_DIGITS}
         return row | told | {f"{name}_spread": row[name] for name in FACE_DIGITS}
 
+    def digit_run(self, **wanted: str) -> dict[str, str]:
+        """The newest line of docs/results/digit_runs.csv with these values: its steps, counts of images and so on."""
+        return self._newest("digit_runs.csv", **wanted)
+
     def ratio(self, a: str, b: str, digits: int = 2) -> str:
         """Of two numbers as they stand in a file."""
         return f"{float(a) / float(b):.{digits}f}"
 
-    def generated_digits(self, purpose: str) -> dict[str, str]:
-        """The newest line of docs/results/generated_digit_scores.csv with this purpose."""
-        row = self._newest("generated_digit_scores.csv", purpose=f"table: {purpose}")
+    def generated_digits(self, purpose: str, **wanted: str) -> dict[str, str]:
+        """The newest line of docs/results/generated_digit_scores.csv with this purpose and these other values."""
+        row = self._newest("generated_digit_scores.csv", purpose=f"table: {purpose}", **wanted)
         digits = {
             "recognised": 1,
             "least_recognised": 1,
@@ -109,7 +113,7 @@ class Facts:
             "spread": 2,
             "least_spread": 2,
         }
-        return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items()}
+        return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items() if row[name]}
 
     def images(self, purpose: str) -> dict[str, str]:
         """The newest line of docs/results/image_scores.csv (evaluate_images.py --csv) with this purpose, rounded."""

@@ -1,6 +1,7 @@
-"""The face and digit generators' networks for the reports: as print(model) shows them, and as tables of layers."""
+"""The networks of faces and digits for the reports: as print(model) shows them, and as tables of layers."""
 
 import json
+import re
 from functools import cache
 
 import torch
@@ -8,6 +9,8 @@ from torch import nn
 
 from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
 from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator
+from dlcv.models.dann import DomainClassifier
+from dlcv.models.digit_net import DigitNet, DomainBatchNorm
 from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator
 from dlcv.models.sagan import SAGANDiscriminator, SAGANDiscriminatorConfig, SAGANGenerator, SelfAttention
 from dlcv.models.vae import VAE, Residual
@@ -15,17 +18,21 @@ from dlcv.models.vae import VAE, Residual
 UNITS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding, Residual, SelfAttention)  # each a line of the table
 SMALL = {
     nn.BatchNorm2d: "batch norm", nn.ReLU: "ReLU", nn.LeakyReLU: "leaky ReLU", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid",
-    nn.Upsample: "pixels doubled",
+    nn.Upsample: "pixels doubled", nn.MaxPool2d: "max pooling", DomainBatchNorm: "batch norm by domain",
 }  # fmt: skip
-Inputs = tuple[torch.Tensor, ...]
+Inputs = tuple[torch.Tensor | float, ...]
 
 
 @cache
 def parts(name: str) -> dict[str, tuple[nn.Module, Inputs]]:
-    """A checkpoint's network, and the discriminator of its recipe: title → module and inputs for two images."""
+    """A checkpoint's network, and what only its training needs: title → module and inputs for two images."""
     path = CHECKPOINTS / f"{name}.pth"
     recipe = read_checkpoint(path)["provenance"]["recipe"]
     faces, digits = torch.zeros(2, 3, 64, 64), torch.zeros(2, 3, 28, 28)
+    if name.startswith(("dann", "uda")):
+        network = load_model(DigitNet, path)
+        tells = DomainClassifier(network.config.hidden), (torch.zeros(2, network.config.hidden), 0.0)
+        return {"Network": (network, (digits,)), "Domain classifier": tells}
     z = torch.zeros(2, recipe["latent_dim"])
     if name == "vae":
         model = load_model(VAE, path)
@@ -46,6 +53,18 @@ def printed(name: str, part: str = "") -> str:
     """What print(model) shows of a part, or of the whole VAE with its flow, as a string of Typst."""
     model = parts(name)[part][0] if part else load_model(VAE, CHECKPOINTS / f"{name}.pth")
     return json.dumps(str(model), ensure_ascii=False)
+
+
+USUAL = r", (eps=1e-05|padding=0, dilation=1)[^)]*"  # arguments of batch norm and of pooling
+
+
+def compact(name: str, part: str) -> str:
+    """`printed` without the usual arguments of batch norm and pooling, and a layer under spectral norm on one line."""
+    text = re.sub(
+        r"Parametrized(\w+)\(\n\s+(.*)\n\s+\(parametrizations\): (?:.*\n){5}\s+\)", r"\1(\2), spectral norm",
+        str(parts(name)[part][0]),
+    )  # fmt: skip
+    return json.dumps(re.sub(USUAL, "", text), ensure_ascii=False)
 
 
 def parameters(name: str, part: str) -> str:

@@ -136,7 +136,7 @@ def test_every_figure_is_drawn(digits: Path, faces: Path, tmp_path: Path) -> Non
         result = call("python3", REPO / "report" / script, *run, "--out", tmp_path / "figures")
         assert result.returncode == 0, result.stderr
         assert_one_line(call("python3", REPO / "report" / script, "--log", tmp_path / "none"), 1, f"train_{name}.py")
-    expected = {f"acgan_{x}.png" for x in ("architecture", "curves", "digits")}
+    expected = {f"acgan_{x}.png" for x in ("architecture", "curves", "digits", "misread")}
     expected |= {f"sagan_{x}.png" for x in ("architecture", "curves", "faces", "attention")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == expected
     for path in (tmp_path / "figures").iterdir():
