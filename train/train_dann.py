@@ -72,9 +72,8 @@ def main() -> None:
     from dlcv.images import to_float
     from dlcv.models.dann import DomainClassifier, reversal_strength
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
-    from dlcv.predict import predict_labels
     from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_validation, to_judge_by, unlabelled_scores
+    from dlcv.selection import accuracy_in, reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
     device = repro.choose_device()
@@ -101,13 +100,6 @@ def main() -> None:
 
     def augment(digits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         return augment_digits(to_float(digits.to(device)), rng).to(memory_format=torch.channels_last)
-
-    def validation_accuracy() -> float:
-        """On held-out images of the labelled domain."""
-        averaged.domain = labelled_domain
-        predicted = predict_labels(averaged, images[validation])
-        averaged.domain = TARGET
-        return float((torch.from_numpy(predicted) == labels[validation]).float().mean())
 
     state = {"model": model, "tell_domain": tell_domain, "average": average, "optimizer": optimizer}
     counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
@@ -143,7 +135,8 @@ def main() -> None:
         run.log(loss_label=loss_label, accuracy_label=(logits.argmax(1) == y).float().mean())
         run.log(loss_domain=loss_domain, accuracy_domain=((domain_logits > 0) == (is_source > 0)).float().mean())
         if run.due(r.evaluate_every):
-            scores = {"validation_accuracy": validation_accuracy(), **unlabelled_scores(averaged, unlabelled[:2_000])}
+            accuracy = accuracy_in(labelled_domain, averaged, images[validation], labels[validation])
+            scores = {"validation_accuracy": accuracy, **unlabelled_scores(averaged, unlabelled[:2_000])}
             run.log(**scores)
             run.snapshot(averaged, **scores)
 

@@ -71,7 +71,7 @@ def main() -> None:
         DCGANGenerator,
         DCGANGeneratorConfig,
     )
-    from dlcv.schedule import set_lr
+    from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
     device = repro.choose_device()
@@ -114,7 +114,7 @@ def main() -> None:
         photos = photographs(step, rng := repro.seed_step(r.seed, step))
         z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            set_lr(optimizer, lr * (min(1.0, (1 - step / steps) / r.decay) if r.decay else 1.0))
+            set_lr(optimizer, lr * constant_then_linear(step, steps, r.decay))
 
         # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
         with repro.bf16(device, r.bf16):

@@ -39,11 +39,11 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_positive(self, "latent_dim", "width", "width_d")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
-        recipe.require_between(self, 0, 1, "decay", "ema")
-        recipe.require_between(self, 0, math.inf, "seed", "fine")
+        recipe.require_between(self, 0, 1, "decay")
+        recipe.require_between(self, 0, math.inf, "fine")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory

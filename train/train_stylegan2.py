@@ -75,9 +75,10 @@ def main() -> None:
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
+    from dlcv.metrics import share_above
     from dlcv.models import stylegan2
     from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-    from dlcv.schedule import set_lr
+    from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
     device = repro.choose_device()
@@ -110,6 +111,10 @@ def main() -> None:
         mixed = torch.rand((r.batch_size, 1), generator=rng) < r.mixing
         return torch.where((mixed & (torch.arange(g.layers) >= crossing)).to(device)[:, :, None], second, first)
 
+    def judge(x: torch.Tensor, fade: float, rng: torch.Generator) -> torch.Tensor:
+        """The discriminator's logits (B,) of images (B, 3, size, size), augmented where the recipe says so."""
+        return d(augment.diff_augment(x, rng) if r.augment else x, fade).float()
+
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     state: dict[str, Any] = {"g": g, "d": d, "average": average, "path_length": path_length}
     state |= {"opt_g": optimizer_g, "opt_d": optimizer_d}
@@ -119,10 +124,7 @@ def main() -> None:
         rng = repro.seed_step(r.seed, step)
         size, fade = r.stage(step)
         for optimizer in (optimizer_g, optimizer_d):
-            set_lr(optimizer, r.lr * (min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0))
-
-        def judge(x: torch.Tensor, rng: torch.Generator = rng, fade: float = fade) -> torch.Tensor:
-            return d(augment.diff_augment(x, rng) if r.augment else x, fade).float()
+            set_lr(optimizer, r.lr * constant_then_linear(step, r.steps, r.decay))
 
         # 1. D: real up, fake down (non-saturating); now and then flat around real faces (lazy R1), in float32.
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
@@ -130,9 +132,9 @@ def main() -> None:
         penalised = r.r1 > 0 and step % r.r1_every == 0
         with repro.bf16(device, r.bf16):
             fake = g.synthesise(styles(rng), g.draw_noise(r.batch_size, rng), size, fade).float()
-            logits_fake = judge(fake.detach())
+            logits_fake = judge(fake.detach(), fade, rng)
         with repro.bf16(device, r.bf16 and not penalised):
-            logits_real = judge(real.requires_grad_(penalised))
+            logits_real = judge(real.requires_grad_(penalised), fade, rng)
         loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
         run.log(loss_d=loss_d, accuracy_real=(logits_real > 0).float().mean())
         if penalised:
@@ -146,7 +148,7 @@ def main() -> None:
         # 2. G: the same fake up; now and then even steps in w (lazy path length regularisation), in float32.
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
-            loss_g = F.softplus(-judge(fake)).mean()
+            loss_g = F.softplus(-judge(fake, fade, rng)).mean()
         run.log(loss_g=loss_g, accuracy_fake=(logits_fake < 0).float().mean())
         if r.path_length and step % 4 == 0:
             w = styles(rng)[: r.batch_size // 2]
@@ -164,13 +166,11 @@ def main() -> None:
             with torch.no_grad():
                 samples = averaged.synthesise(averaged.style(fixed), size=size, fade=fade)
                 grid = save_grid(out / f"samples_{run.done:06d}.png", samples)
-                # How often a face that it trains on looks more real to D than one that it never saw: 0.5, unless D
-                # remembers.
                 seen, unseen = (
-                    torch.cat([d(faces(part, size), fade) for part in rows[: 8 * r.batch_size].split(r.batch_size)])
-                    for rows in (training, held_out)
+                    torch.cat([d(faces(part, size), fade) for part in some[: 8 * r.batch_size].split(r.batch_size)])
+                    for some in (training, held_out)
                 )
-            run.log(samples=grid, training_above_held_out=float((seen[:, None] > unseen).float().mean()))
+            run.log(samples=grid, training_above_held_out=share_above(seen, unseen))
             run.snapshot(averaged)
     run.finish(StyleGAN2Generator)
 

@@ -73,9 +73,8 @@ def main() -> None:
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
     from dlcv.models.uda import Alignment, consistency_loss, follow
-    from dlcv.predict import predict_labels
     from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_validation, to_judge_by, unlabelled_scores
+    from dlcv.selection import accuracy_in, reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
     device = repro.choose_device()
@@ -115,13 +114,6 @@ def main() -> None:
         there = (torch.rand((len(digits), 1, 1, 1), generator=generator) < r.blend).to(digits)
         mixed = plain + there * (blended - plain)
         return augment.random_polarity(mixed, generator) if r.colour else mixed
-
-    def validation_accuracy() -> float:
-        """Of the teacher, on held-out images of the source."""
-        teacher.domain = source_domain
-        predicted = torch.from_numpy(predict_labels(teacher, images[validation]))
-        teacher.domain = TARGET
-        return float((predicted == labels[validation]).float().mean())
 
     state = {"student": student, "teacher": teacher, "alignment": alignment, "optimizer": optimizer}
     counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
@@ -166,7 +158,8 @@ def main() -> None:
         run.log(accuracy_label=(logits.argmax(1) == y).float().mean())
         if run.due(r.evaluate_every):
             teacher.eval()
-            scores = {"validation_accuracy": validation_accuracy(), **unlabelled_scores(teacher, unlabelled[:2_000])}
+            accuracy = accuracy_in(source_domain, teacher, images[validation], labels[validation])
+            scores = {"validation_accuracy": accuracy, **unlabelled_scores(teacher, unlabelled[:2_000])}
             run.log(**scores)
             run.snapshot(teacher, **scores)
 

@@ -208,6 +208,15 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     return float(np.mean(scores)), float(np.std(scores))
 
 
+def share_above(seen: torch.Tensor, unseen: torch.Tensor) -> float:
+    """Share of pairs in which the discriminator's logit of a training image (N,) is above that of an unseen one (M,).
+
+    0.5, unless the discriminator remembers the images that it trains on. (Accuracies at one step say little, because
+    the zero point of the logits swings.)
+    """
+    return float((seen[:, None] > unseen).float().mean())
+
+
 def kernel_distance(
     a: np.ndarray, b: np.ndarray, subsets: int = 100, subset_size: int = 1_000, seed: int = 0
 ) -> tuple[float, float]:
