@@ -117,7 +117,7 @@ def main() -> None:
                 _, digit_real = d(augment.random_affine(real, rng))
         loss_class = F.cross_entropy(digit_real.float(), y)
         loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
-        optimizer_d.zero_grad(set_to_none=True)
+        optimizer_d.zero_grad()
         (loss_d + loss_class).backward()
         optimizer_d.step()
 
@@ -127,7 +127,7 @@ def main() -> None:
             logits, digit_fake = d(fake)
         loss_g = generator_loss(logits.float())
         loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
-        optimizer_g.zero_grad(set_to_none=True)
+        optimizer_g.zero_grad()
         (loss_g + r.class_weight * loss_wanted).backward()
         optimizer_g.step()
         d.requires_grad_(True)

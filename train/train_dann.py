@@ -127,7 +127,7 @@ def main() -> None:
         # 2. Domains: source or target? The domain classifier learns it, the features learn the opposite.
         is_source = torch.cat([torch.ones(len(y)), torch.zeros(len(x_target))]).to(device)
         loss_domain = F.binary_cross_entropy_with_logits(domain_logits, is_source)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         (loss_label + loss_domain).backward()
         optimizer.step()
         average.update_parameters(model)

@@ -111,7 +111,8 @@ def main() -> None:
     steps = r.epochs * steps_per_epoch
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
-        photos = photographs(step, rng := repro.seed_step(r.seed, step))
+        rng = repro.seed_step(r.seed, step)
+        photos = photographs(step, rng)
         z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
             set_lr(optimizer, lr * constant_then_linear(step, steps, r.decay))

@@ -109,7 +109,7 @@ def main() -> None:
             fake = g(z).float()
             logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
-        optimizer_d.zero_grad(set_to_none=True)
+        optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()
 
@@ -117,7 +117,7 @@ def main() -> None:
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
             loss_g = generator_loss(d(fake).float())
-        optimizer_g.zero_grad(set_to_none=True)
+        optimizer_g.zero_grad()
         loss_g.backward()
         optimizer_g.step()
         d.requires_grad_(True)

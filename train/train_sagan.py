@@ -83,7 +83,7 @@ def main() -> None:
     g = SAGANGenerator(config).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
-    average = ema(g, r.ema, buffers=False)  # buffers: settle
+    average = ema(g, r.ema, buffers=False)  # batch norm's statistics are taken anew: settle
     averaged = cast(SAGANGenerator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
@@ -108,7 +108,7 @@ def main() -> None:
             fake = g(z).float()
             logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
-        optimizer_d.zero_grad(set_to_none=True)
+        optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()
 
@@ -116,7 +116,7 @@ def main() -> None:
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
             loss_g = generator_loss(d(fake).float())
-        optimizer_g.zero_grad(set_to_none=True)
+        optimizer_g.zero_grad()
         loss_g.backward()
         optimizer_g.step()
         d.requires_grad_(True)

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli, recipe
 
 CHANNELS = {4: 128, 8: 128, 16: 64, 32: 48, 64: 24, 128: 16}  # of both networks at each resolution
+PATH_LENGTH_EVERY = 4  # steps between two path length penalties, which count as many times
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ def main() -> None:
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
     from dlcv.metrics import share_above
-    from dlcv.models import stylegan2
-    from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
+    from dlcv.models.stylegan2 import (
+        StyleGAN2Discriminator,
+        StyleGAN2DiscriminatorConfig,
+        StyleGAN2Generator,
+        StyleGAN2GeneratorConfig,
+    )
     from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
@@ -90,8 +95,8 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     channels = tuple(max(1, round(r.width * c)) for size, c in CHANNELS.items() if size <= r.resolution)
-    g = StyleGAN2Generator(stylegan2.GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
-    d = StyleGAN2Discriminator(stylegan2.DiscriminatorConfig(channels)).to(device)
+    g = StyleGAN2Generator(StyleGAN2GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
+    d = StyleGAN2Discriminator(StyleGAN2DiscriminatorConfig(channels)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average, path_length = ema(g, r.ema, warmup=True), PathLength().to(device)
     averaged = cast(StyleGAN2Generator, average.module)
@@ -150,11 +155,11 @@ def main() -> None:
         with repro.bf16(device, r.bf16):
             loss_g = F.softplus(-judge(fake, fade, rng)).mean()
         run.log(loss_g=loss_g, accuracy_fake=(logits_fake < 0).float().mean())
-        if r.path_length and step % 4 == 0:
+        if r.path_length and step % PATH_LENGTH_EVERY == 0:
             w = styles(rng)[: r.batch_size // 2]
             made = g.synthesise(w, g.draw_noise(len(w), rng), size, fade)
             penalty = path_length(made, w, torch.randn(made.shape, generator=rng).to(device))
-            loss_g = loss_g + r.path_length * 4 * penalty
+            loss_g = loss_g + r.path_length * PATH_LENGTH_EVERY * penalty
             run.log(path_length=penalty)
         optimizer_g.zero_grad()
         loss_g.backward()

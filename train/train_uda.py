@@ -149,7 +149,7 @@ def main() -> None:
         loss_target, sure = consistency_loss(target_logits, aligned, r.threshold)
         weight = r.consistency * min(1.0, progress / r.warmup if r.warmup else 1.0)
         loss = (1 + (r.source_end - 1) * progress) * loss_label + weight * loss_target
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         follow(teacher, student, min(r.teacher_decay, (1 + step) / (10 + step)))

@@ -131,7 +131,7 @@ def main() -> None:
             spectrum = spectrum_loss(recon.float(), x)
             loss = loss + r.spectrum_weight * spectrum
             run.log(spectrum=spectrum)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         average.update_parameters(model)
