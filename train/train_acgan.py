@@ -31,7 +31,7 @@ class Recipe:
     lr_d: float = 4e-4  # of the discriminator, Adam
     beta1: float = 0.0  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    class_weight: float = 1.0  # of the digit in the generator's loss: docs/LOG.md
+    class_weight: float = 1.0  # weight of the digit's cross entropy in the generator's loss
     augment: bool = True  # the auxiliary classifier learns from turned, scaled and moved digits
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise

@@ -22,17 +22,17 @@ from dlcv import cli, recipe
 @dataclass(frozen=True)
 class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
-    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not (but in mode target)
+    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not used, except in mode target
     mode: Literal["source", "dann", "target"] = "dann"  # lower bound, domain adaptation, upper bound
     seed: int = 0  # of the initial weights, the batches and the augmentation
-    steps: int = 1_500  # about two minutes on one core; chosen for the study's time: docs/LOG.md
+    steps: int = 1_500  # two minutes on one core, to fit the study's time: docs/LOG.md, "DANN's recipe, second round"
     batch_size: int = 64  # source images a step, and as many target images
     lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
     weight_decay: float = 1e-3  # AdamW's
-    strength: float = 0.1  # final strength of the gradient reversal: docs/LOG.md
-    reverse_source: bool = False  # whether the adversary moves the source features, too: docs/LOG.md
+    strength: float = 0.1  # final strength of the gradient reversal: docs/LOG.md, "DANN's recipe, pilots"
+    reverse_source: bool = False  # the adversary moves source features, too: docs/LOG.md, "DANN's recipe, second round"
     ramp: float = 10.0  # steepness of the strength's schedule, the paper's; 1000 is full strength from the start
-    label_smoothing: float = 0.1  # keeps the label loss alive, or the adversary pulls alone in the end: docs/LOG.md
+    label_smoothing: float = 0.1  # keeps up the label loss beside the adversary: docs/LOG.md, "DANN's recipe, pilots"
     ema: float = 0.995  # decay of the averaged weights that are kept: takes the adversary's wobble out
     reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
     instance_norm: bool = True  # standardise each image inside the network
@@ -50,8 +50,9 @@ class Recipe:
         recipe.require_between(self, 0, math.inf, "strength", "ramp")
 
 
-# Each source is learnt almost completely, whatever becomes of the target; ranges around one run each, docs/LOG.md.
 QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a short memory
+# Validation accuracy to expect after --quick, by labelled domain (one run each: docs/LOG.md, "The training step, trick
+# by trick"); it says nothing about the target.
 QUICK_RANGE = {"usps": (0.96, 1.0), "mnistm": (0.90, 0.97), "svhn": (0.86, 0.95)}
 
 

@@ -1,7 +1,7 @@
 """Trains the DCGAN of TU Dresden's homework 3, problem 5, on photographs of flowers at 256x256.
 
     python train/train_flowers.py             # data in data/flowers or data/flowers-102, everything else by default
-    python train/train_flowers.py --plain --out runs/flowers_plain     # the recipe without what is not specified
+    python train/train_flowers.py --plain --out runs/flowers_plain     # only what the assignment specifies
 
 Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents after every
 epoch) and training.webp (all of them as an animation), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
@@ -37,7 +37,7 @@ class Recipe:
     seed: int = 0  # of the initial weights, the batches and the noise
     keep_every: int = 5  # epochs between two snapshots of the weights
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
-    plain: bool = False  # nothing of what is not specified: no mirror, crop, augment, smoothing, decay or ema
+    plain: bool = False  # only what the assignment specifies; overrides mirror, crop, augment, smoothing, decay and ema
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "channels", "keep_every")

@@ -26,7 +26,9 @@ class Recipe:
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
-    norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
+    norm_last: bool = (
+        True  # spectral norm in the discriminator's last layer, too, or it learns faster than the generator
+    )
     steps: int = 20_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam; twice the paper's, for a short training

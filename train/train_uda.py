@@ -21,7 +21,7 @@ from dlcv import cli, recipe
 @dataclass(frozen=True)
 class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
-    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not
+    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not used
     seed: int = 0  # of the initial weights, the batches and the augmentation
     steps: int = 8_000  # about 20 minutes on one core
     batch_size: int = 64  # source images a step
@@ -31,7 +31,7 @@ class Recipe:
     blend: float = 0.5  # share of source digits that are set on pieces of target images
     neighbours: float = 0.7  # chance of another digit on each side of those, where the target is svhn
     consistency: float = 1.0  # weight of the loss on target images; 0 trains on the source alone
-    warmup: float = 0.1  # share of the steps during which that weight grows from 0
+    warmup: float = 0.1  # share of the steps over which the weight of the target loss grows from 0
     threshold: float = 0.9  # how sure the teacher must be of a class that the student learns
     alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
     colour: bool = True  # tint and polarity among the strong augmentations

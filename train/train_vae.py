@@ -22,9 +22,9 @@ class Recipe:
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
     kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
-    spectrum_weight: float = 2.0  # of the local spectra's difference, against blur: docs/LOG.md; 0: none
+    kl_warmup: float = 0.1  # share of the steps over which the weight of the KL divergence grows from 0
+    spectrum_weight: float = 2.0  # of the local spectra's difference, 0: none; docs/LOG.md, "The VAE's blur, continued"
     spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
-    kl_warmup: float = 0.1  # share of the steps during which that weight grows from 0
     steps: int = 12_000  # of the whole training
     batch_size: int = 32  # faces a step
     lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW

@@ -142,7 +142,8 @@ def verify(path: Path, expected: str = INCEPTION_SHA256) -> None:
 def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progress: bool = False) -> np.ndarray:
     """float64 (N, D) for uint8 images (N, 3, H, W).
 
-    Small batches: with 50 most of the time goes into mapping and unmapping large activations (docs/LOG.md).
+    Small batches: with 50 most of the time goes into mapping and unmapping large activations: docs/LOG.md,
+    "Features of images, the cost of memory".
     """
     batches = tqdm(images.split(batch_size), desc="features", disable=not progress)
     return torch.cat([features(batch).double() for batch in batches]).numpy()

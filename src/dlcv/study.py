@@ -39,7 +39,7 @@ def arguments(parser: ArgumentParser) -> tuple[argparse.Namespace, tuple[str, ..
 
 
 def work(jobs: Sequence[Job], at_once: int, list_only: bool) -> int:
-    """Runs what is left, `at_once` at a time, one thread each, and says what came of it. Exit code 0 when all went well.
+    """Runs what is left, `at_once` at a time, one thread each, and says what came of it. Exit code 0 if all went well.
 
     SIGTERM, SIGINT and SIGHUP are passed on: the trainings save and end, the next call continues them.
     """

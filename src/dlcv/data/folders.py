@@ -19,7 +19,7 @@ from dlcv.data.layout import list_images
 from dlcv.files import atomic_path
 from dlcv.images import read_rgb
 
-_THREADS = 2  # half of the work is the interpreter's: a third thread gains nothing (docs/LOG.md)
+_THREADS = 2  # half of the work is the interpreter's: a third gains nothing: docs/LOG.md, "Decoding small PNGs"
 _FORMAT = 2  # of the cache: to be counted up whenever other pixels come out of the same file
 _BLOCK = 500  # files that a thread decodes at a time
 _LARGE = 1 << 16  # bytes; no plain PNG of ours has as many, and what has goes to read_rgb, which knows a limit

@@ -47,7 +47,7 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """A convolution under the same rule, with zero padding that keeps the size."""
+    """A convolution scaled as EqualLinear is, with zero padding that keeps the size."""
 
     def __init__(self, inputs: int, outputs: int, size: int, bias: bool = True) -> None:
         super().__init__()
