@@ -19,7 +19,7 @@ def ema(model: nn.Module, decay: float, warmup: bool = False, buffers: bool = Tr
     """
 
     def warmed_up(averages: Any, values: Any, updates: Any) -> None:
-        now = int(updates)
+        now = int(average.n_averaged)  # on the CPU and saved; `updates` is its copy on the weights' device
         get_ema_multi_avg_fn(min(decay, (1 + now) / (10 + now)))(averages, values, updates)
 
     average = AveragedModel(
