@@ -1,12 +1,14 @@
 """The minute before the deadline: static rules, the bundled sample, every file that the course collects."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dlcv.cli import UserError
+from grader import sandbox
 from grader.calls import WRAPPERS
+from grader.changes import changed, snapshot, without_ignored
 from grader.copying import copy_repository
 from grader.repository import find_courses, grade
 from grader.rules import every_file
@@ -53,20 +55,36 @@ def uncommitted_files(repository: Path, committed: Path) -> list[Advice]:
     return found
 
 
+def changed_meanwhile(repository: Path, paths: Sequence[str]) -> list[Advice]:
+    """That others changed `paths` while bubblewrap kept the wrappers from writing there."""
+    if not paths:
+        return []
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    what = f"{Path(paths[0]).relative_to(repository).as_posix()}{more} changed during the check"
+    return [Advice(what, "another program or person writes there: check again when it is done")]
+
+
 def check(repository: Path, limits: Limits, begin: Callable[[], None] = lambda: None) -> list[Advice]:
     """Everything found, each with its remedy; wrappers are called twice, on 100 bundled digits. Raises UserError.
 
-    `begin` is called before the first wrapper, once nothing can be wrong with the command itself.
+    `begin` is called before the first wrapper, once nothing can be wrong with the command itself. Progress is shown on
+    a terminal.
     """
     if not repository.is_dir():
         raise UserError(f"no such directory: {repository}")
+    repository = repository.resolve()
     with work_folder() as work:
         committed = work / "repository"
-        copy_repository(repository.resolve(), committed)
+        copy_repository(repository, committed)
         courses = find_courses(committed)
         found = [advice for course in courses for advice in missing_files(repository, course)]
         found += uncommitted_files(repository, committed)
-    graded = grade(repository, None, limits, courses, begin=begin)
+        before = snapshot(repository)
+        graded = grade(repository, None, limits, courses, begin=begin, own=True)
+        if sandbox.bubblewrap():  # without it, `grade` reports each change, whoever made it
+            found += changed_meanwhile(
+                repository, without_ignored(changed(before, snapshot(repository)), repository, committed)
+            )
     for result in graded.results:
         if result.status == "failed" and result.problem == "rules":
             found.append(Advice(f"{result.title} {result.measured}", result.why))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlcv import cli
 from dlcv.cli import UserError
 from grader import rules, sandbox
 from grader.calls import WRAPPERS, Grading
@@ -12,6 +13,8 @@ from grader.courses import COURSES, sample_steps
 from grader.rubric import Result
 from grader.sandbox import Limits
 from grader.workplace import work_folder
+
+OUTSIDE = "write to the path given (or does another program write there? then grade again without it)"
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,13 @@ def grade(
     tell: Callable[[Result], None] = lambda result: None,
     hidden: Sequence[Path] = (),
     begin: Callable[[], None] = lambda: None,
+    own: bool = False,
 ) -> Graded:
     """Grades a folder with `data` (the courses' layout) or without; `hidden` folders are found empty by what it calls.
 
-    `begin` is called before the first wrapper, once nothing can be wrong with the command itself. Raises UserError if
-    it cannot begin.
+    `begin` is called before the first wrapper, once nothing can be wrong with the command itself. With `own` the
+    repository is the caller's: progress is shown on a terminal, and what its .gitignore files name may change. Raises
+    UserError if it cannot begin.
     """
     if not repository.is_dir():
         raise UserError(f"no such directory: {repository}")
@@ -67,7 +72,7 @@ def grade(
             tell(result)
 
     with work_folder() as work:
-        grading = Grading(repository, data.resolve() if data else None, limits, work, hidden)
+        grading = Grading(repository, data.resolve() if data else None, limits, work, hidden, own)
         begin()
         try:
             courses = courses or find_courses(grading.copies[0])
@@ -78,7 +83,7 @@ def grade(
         steps = [step for course in courses for step in COURSES[course](grading)]
         if data is None and courses:
             steps += sample_steps(grading)
-        for problem, step in steps:
+        for problem, step in cli.progress(steps, len(steps), "checks" if own else ""):
             try:
                 add(step())
             except UserError:
@@ -87,7 +92,7 @@ def grade(
                 failures.append(traceback.format_exc())
                 add([Result(problem, "not graded", "left out", why="the grader failed here; a person must look")])
         for text in grading.outside:
-            add([Result("rules", "writes outside its output", "failed", text, "write to the path given")])
+            add([Result("rules", "writes outside its output", "failed", text, OUTSIDE)])
     return Graded(results, failures, sandbox.bubblewrap() is not None)
 
 
