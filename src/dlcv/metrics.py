@@ -160,18 +160,18 @@ def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Pa
         return extract(features, images, progress=True)
     kept = cache / f"{kind}-{hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}.npy"
     try:
-        found = np.load(kept, allow_pickle=False)
-        if found.ndim == 2 and len(found) == len(images):
-            return found
+        values = np.load(kept, allow_pickle=False)
+        if values.ndim == 2 and len(values) == len(images):
+            return values
     except (OSError, ValueError, EOFError):
         pass
-    found = extract(features, images, progress=True)
+    values = extract(features, images, progress=True)
     try:
         with atomic_path(kept) as temporary:
-            np.save(temporary, found)
+            np.save(temporary, values)
     except UserError as error:
         print(f"features are not kept: {error}", file=sys.stderr)
-    return found
+    return values
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

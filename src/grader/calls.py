@@ -164,10 +164,10 @@ class Grading:
 
     def adaptation(self, wrapper: str, target: str) -> Attempt:
         """A prediction csv for one target's test images."""
-        found = self.images(target)
-        if found is None:
+        staged = self.images(target)
+        if staged is None:
             return Attempt(left_out="no test images here")
-        return self._predictions(wrapper, target, *found)
+        return self._predictions(wrapper, target, *staged)
 
     def _predictions(self, wrapper: str, target: str, folder: Path, truth: Mapping[str, int]) -> Attempt:
         names = list_images(folder)
@@ -196,13 +196,13 @@ class Grading:
             first.append(picture)
             return picture
 
-        found = self.attempt(wrapper, [], f"{figure}.png", read, np.array_equal, lambda _: 100.0)
-        if found.differs or not first:
-            return found
+        attempt = self.attempt(wrapper, [], f"{figure}.png", read, np.array_equal, lambda _: 100.0)
+        if attempt.differs or not first:
+            return attempt
         shown = self.figures[figure]
         if shown is not None and not _same_picture(first[0], *shown):
-            return replace(found, differs=f"{shown[0].name} in the repository is another picture")
-        return found
+            return replace(attempt, differs=f"{shown[0].name} in the repository is another picture")
+        return attempt
 
     def faces(self) -> tuple[Attempt, np.ndarray | None]:
         """2021's 1,000 faces, as an attempt and as uint8 (1000, 64, 64, 3)."""
@@ -231,14 +231,14 @@ def _last_line(text: str) -> str:
 
 def _answers(data: Path) -> list[Path]:
     """Where links in the data folder lead: hiding the folder alone would leave that visible."""
-    found = []
+    targets = []
     for pattern in ("*", "*/*", "*/*/*"):  # digits, digits/svhn, digits/svhn/test and test.csv
         for path in data.glob(pattern):
             if path.is_symlink() and (path.is_dir() or path.suffix == ".csv"):
-                found.append(path.resolve())
+                targets.append(path.resolve())
                 if path.is_dir():  # what lies beside a linked test/ is its csv
-                    found += [beside.resolve() for beside in path.resolve().parent.glob("*.csv")]
-    return found
+                    targets += [beside.resolve() for beside in path.resolve().parent.glob("*.csv")]
+    return targets
 
 
 def _fetches(root: Path, wrapper: str) -> bool:

@@ -35,13 +35,13 @@ class Graded:
 
 def find_courses(repository: Path) -> list[str]:
     """The courses of which a wrapper is there. Raises UserError when there is none."""
-    found = [course for course, names in WRAPPERS.items() if any((repository / name).is_file() for name in names)]
-    if not found:
+    courses = [course for course, names in WRAPPERS.items() if any((repository / name).is_file() for name in names)]
+    if not courses:
         names = [name for names in WRAPPERS.values() for name in names]
         inside = [path.name for path in sorted(repository.iterdir()) if any((path / name).is_file() for name in names)]
         hint = f"; {inside[0]}/ does: that folder is what is to be graded" if inside else ""  # a zip's top folder
         raise UserError(f"what is committed holds none of {', '.join(names)}{hint}")
-    return found
+    return courses
 
 
 def grade(
@@ -66,8 +66,8 @@ def grade(
     results: list[Result] = []
     failures: list[str] = []
 
-    def add(found: Sequence[Result]) -> None:
-        for result in found:
+    def add(more: Sequence[Result]) -> None:
+        for result in more:
             results.append(result)
             tell(result)
 
@@ -97,8 +97,8 @@ def grade(
 
 
 def _static(grading: Grading, courses: Sequence[str]) -> list[rules.Finding]:
-    found = [f for course in courses for name in WRAPPERS[course] for f in grading.findings[name]]
-    return list(dict.fromkeys(found + grading.findings[""]))
+    findings = [f for course in courses for name in WRAPPERS[course] for f in grading.findings[name]]
+    return list(dict.fromkeys(findings + grading.findings[""]))
 
 
 def _finding(finding: rules.Finding) -> Result:

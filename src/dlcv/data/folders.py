@@ -111,10 +111,10 @@ class _PlainPngs:
 
 def fingerprint(*tensors: torch.Tensor) -> str:
     """16 hexadecimal digits that say which images (and labels) these are: of the SHA-256 of their bytes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for tensor in tensors:
-        found.update(np.ascontiguousarray(tensor.numpy()).data)
-    return found.hexdigest()[:16]
+        digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()[:16]
 
 
 def cache_folder() -> Path | None:
