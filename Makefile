@@ -23,25 +23,21 @@ run: setup  ## classifies the bundled 100 SVHN digits as a grader would
 test: setup  ## on up to four processes; `pytest` alone runs one
 	python3 -m pytest -n logical --maxprocesses 4 --dist worksteal
 
-figures: setup  ## tables and figures anew from what the runs wrote (train first; those of a clone are committed)
-	python3 report/digit_results.py
-	python3 report/digit_figures.py dann
-	python3 report/digit_figures.py uda
-	python3 report/adaptation_digits.py
-	python3 report/score_tables.py
-	python3 report/vae_figures.py --then runs/vae_prior_seed0/log.jsonl
-	python3 report/gan_figures.py
-	python3 report/sagan_figures.py
-	python3 report/stylegan2_figures.py
-	python3 report/acgan_figures.py
-	python3 report/cifar_cnn_results.py
-	python3 report/cs7643_results.py
-	python3 report/cs7643_overfit.py
-	python3 report/autoencoder_figures.py
-	python3 report/flowers_figures.py
-	python3 report/assignments.py
-	python3 report/overview.py
-	python3 report/make_page.py
+# What `make figures` calls, one after the other.
+FIGURES := digit_results.py "digit_figures.py dann" "digit_figures.py uda" adaptation_digits.py \
+	score_tables.py \
+	"vae_figures.py --then runs/vae_prior_seed0/log.jsonl" gan_figures.py sagan_figures.py stylegan2_figures.py \
+	acgan_figures.py cifar_cnn_results.py cs7643_results.py cs7643_overfit.py autoencoder_figures.py flowers_figures.py \
+	assignments.py overview.py make_page.py
+
+figures: setup  ## tables and figures anew from the runs that are there; fails if it could not draw all of them
+	@trap 'exit 130' INT; missing=(); log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	for words in $(FIGURES); do \
+	    echo "python3 report/$$words"; \
+	    python3 report/$$words 2> "$$log" || { last=$$(tail -n 1 "$$log"); missing+=("report/$$words: $${last#*.py: }"); }; \
+	    cat "$$log" >&2; \
+	done; \
+	[ $${#missing[@]} = 0 ] || { printf '%s\n' "" "Not drawn:" "$${missing[@]}" >&2; exit 1; }
 
 report: setup  ## the PDFs that the courses collect (make report STUDENT_ID=…)
 	python3 report/make_report.py --id $(STUDENT_ID)

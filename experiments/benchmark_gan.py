@@ -79,13 +79,13 @@ def our_step(g: Generator, d: nn.Module, memory: torch.memory_format, bf16: bool
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             fake = g(torch.randn(len(real), g.config.latent_dim)).float()
             logits_real, logits_fake = d(real.to(memory_format=memory)).float(), d(fake.detach()).float()
-        optimizer_d.zero_grad(set_to_none=True)
+        optimizer_d.zero_grad()
         discriminator_loss(logits_real, logits_fake).backward()
         optimizer_d.step()
         d.requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss_g = generator_loss(d(fake).float())
-        optimizer_g.zero_grad(set_to_none=True)
+        optimizer_g.zero_grad()
         loss_g.backward()
         optimizer_g.step()
         d.requires_grad_(True)

@@ -88,7 +88,7 @@ def step_function(channels_last: bool, bf16: bool, compiled: bool) -> Callable[[
     def step(x_source: torch.Tensor, x_target: torch.Tensor) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             loss = run(x_source.to(memory_format=memory), x_target.to(memory_format=memory))
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 

@@ -57,8 +57,8 @@ def pixel_spread(images: torch.Tensor) -> float:
 @torch.inference_mode()
 def features(model: DigitClassifier, images: torch.Tensor) -> tuple[np.ndarray, np.ndarray]:
     """float64 (N, 64) and labels (N,) of uint8 (N, 3, 28, 28)."""
-    found = torch.cat([model.features(to_float(batch)) for batch in images.split(500)])
-    return found.double().numpy(), model.fc3(found).argmax(1).numpy()
+    values = torch.cat([model.features(to_float(batch)) for batch in images.split(500)])
+    return values.double().numpy(), model.fc3(values).argmax(1).numpy()
 
 
 class Digits:
@@ -82,8 +82,8 @@ class Digits:
 
     def score(self, images: torch.Tensor, digits: np.ndarray) -> tuple[dict[str, float], list[float], list[float]]:
         """The ledger's columns for uint8 (N, 3, 28, 28); of each digit percent recognised, and spread."""
-        found, predicted = features(self.model, images)
-        distance = metrics.frechet_distance(found, self.features)
+        generated, predicted = features(self.model, images)
+        distance = metrics.frechet_distance(generated, self.features)
         right = [100 * float((predicted[digits == digit] == digit).mean()) for digit in range(10)]
         spreads = [pixel_spread(images[digits == digit]) / real for digit, real in enumerate(self.spreads)]
         values = {"recognised": np.mean(right), "least_recognised": min(right), "recognised_test": self.recognised}

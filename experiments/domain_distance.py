@@ -69,12 +69,12 @@ def main() -> None:
         for source, target in PAIRS:
             path = args.checkpoints / f"{method}_{source}_{target}.pth"
             model = load_model(DigitNet, path)
-            found = []
+            features = []
             for name, side in ((source, SOURCE), (target, TARGET)):
                 with torch.inference_mode():
                     parts = [model.extract(to_float(part), side) for part in images[name].split(250)]
-                found.append(torch.cat(parts).double().numpy())
-            errors = np.array(domain_errors(*found))
+                features.append(torch.cat(parts).double().numpy())
+            errors = np.array(domain_errors(*features))
             distances = 2 * (1 - 2 * errors)
             values = (f"{x:.4f}" for x in (errors.mean(), distances.mean(), distances.std(ddof=1)))
             row = (method, source, target, digest_of(path), args.images, SPLITS, *values)

@@ -141,10 +141,10 @@ def main() -> None:
     reference = metrics.kept_features(args.features, features, real, args.cache)
 
     def score(images: torch.Tensor, **values: object) -> None:
-        found = metrics.extract(features, images, progress=True)
-        kernel, deviation = metrics.kernel_distance(found, reference)
-        precision, recall = metrics.precision_recall(reference, found, NEAREST)
-        numbers = {"frechet": metrics.frechet_distance(found, reference), "kernel": kernel, "kernel_std": deviation}
+        generated = metrics.extract(features, images, progress=True)
+        kernel, deviation = metrics.kernel_distance(generated, reference)
+        precision, recall = metrics.precision_recall(reference, generated, NEAREST)
+        numbers = {"frechet": metrics.frechet_distance(generated, reference), "kernel": kernel, "kernel_std": deviation}
         numbers |= {"precision": precision, "recall": recall}
         values |= {"features": args.features, "n": len(images), "against": args.against, "n_real": len(real)}
         values |= {name: f"{value:.5f}" for name, value in numbers.items()} | {"purpose": args.purpose}

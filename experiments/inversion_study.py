@@ -33,7 +33,7 @@ with cli.packages_needed(__doc__):
     from dlcv.files import read_rows, write_rows, write_text
     from dlcv.inversion import METHODS, METRICS
     from dlcv.sampling import save_folder
-    from dlcv.study import Run, arguments, work
+    from dlcv.study import Job, arguments, work
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "inference" / "invert_faces.py"
@@ -54,7 +54,7 @@ def flags(space: str, loss: str, methods: tuple[str, ...], weights: Mapping[str,
     return (*words, *(word for name, value in weights.items() for word in (f"--{name}", str(value))))
 
 
-def choices(faces: Path, runs: Path, more: tuple[str, ...]) -> dict[str, Run]:
+def choices(faces: Path, runs: Path, more: tuple[str, ...]) -> dict[str, Job]:
     """The runs of stage 1: plain MSE, the start, one weight changed at a time, every method alone."""
     plans = {"mse": flags("w+", "mse", (), {}), "start": flags("w+", "own", (), START)}
     for name, values in TRIED.items():
@@ -67,8 +67,8 @@ def choices(faces: Path, runs: Path, more: tuple[str, ...]) -> dict[str, Run]:
     }
 
 
-def run(faces: Path, out: Path, words: tuple[str, ...]) -> Run:
-    return Run(out, SCRIPT, (str(faces), *words), product="summary.json", resume=())
+def run(faces: Path, out: Path, words: tuple[str, ...]) -> Job:
+    return Job(out, SCRIPT, (str(faces), *words), product="summary.json", resume=())
 
 
 def decide(scores: Mapping[str, float]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def score(summary: Mapping[str, Any], plain: Mapping[str, Any]) -> float:
     return statistics.mean(summary[metric]["mean"] / plain[metric]["mean"] for metric in METRICS)
 
 
-def measurements(targets: Path, runs: Path, chosen: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Run]:
+def measurements(targets: Path, runs: Path, chosen: Mapping[str, Any], more: tuple[str, ...]) -> dict[str, Job]:
     """The runs of stage 2, in the order of the assignment's table."""
     weights = {name: chosen[name] for name in START}
     plans = {f"{space}_{loss}": flags(space, loss, (), weights) for space in SPACES for loss in LOSSES}
@@ -98,12 +98,12 @@ def measurements(targets: Path, runs: Path, chosen: Mapping[str, Any], more: tup
     return {name: run(targets, runs / "targets" / name, (*words, *more)) for name, words in plans.items()}
 
 
-def read_summary(run: Run) -> dict[str, Any]:
+def read_summary(run: Job) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads((run.out / "summary.json").read_text(encoding="utf-8"))
     return summary
 
 
-def write_results(path: Path, measured: Mapping[str, Run], chosen: Mapping[str, Any]) -> None:
+def write_results(path: Path, measured: Mapping[str, Job], chosen: Mapping[str, Any]) -> None:
     """The csv of all images, and beside it those of the choice and of the settings."""
     lines: list[dict[str, object]] = []
     for name, done in measured.items():

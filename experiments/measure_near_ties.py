@@ -46,8 +46,8 @@ def main() -> None:
         model = model.float()
         largest = 0.0
         for batch, threads, onednn in ((500, 2, True), (500, 1, True), (7, 2, True), (500, 2, False), (33, 1, False)):
-            found = logits(model, images, batch, threads, onednn, torch.float32)
-            largest = max(largest, (found - exact).abs().max().item())
+            computed = logits(model, images, batch, threads, onednn, torch.float32)
+            largest = max(largest, (computed - exact).abs().max().item())
         top = exact.topk(2, dim=1).values
         close = int((top[:, 0] - top[:, 1] < TIE_MARGIN).sum())
         print(f"| {path.name} | {len(images)} | {largest:.1e} | {close} |")

@@ -35,9 +35,9 @@ def main() -> None:
     models = {name: Path(path) for name, path in (words.split("=", 1) for words in args.named)}
     if args.study:
         suffix = f"_{args.mode}_seed0"
-        found = sorted(args.study.glob(f"*{suffix}/model.pth"))
-        models |= {f"{args.prefix}_{path.parent.name.removesuffix(suffix)}.pth": path for path in found}
-        if not found:
+        paths = sorted(args.study.glob(f"*{suffix}/model.pth"))
+        models |= {f"{args.prefix}_{path.parent.name.removesuffix(suffix)}.pth": path for path in paths}
+        if not paths:
             raise cli.UserError(f"no *{suffix}/model.pth below {args.study}")
     manifest = read_manifest(args.into / "MANIFEST")
     for name, path in models.items():

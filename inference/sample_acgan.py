@@ -2,7 +2,7 @@
 problem 2.
 
 DIR is made if it is not there; its other files stay. It takes some seconds, and the pixels are the same on every
-machine.
+x86-64 CPU that was tried.
 """
 
 import sys

@@ -19,7 +19,7 @@ def main() -> None:
         metavar="FILE",
         help="weights to use instead of checkpoints/stylegan2.pth: of this project (.pth) or public ones (.pt)",
     )
-    parser.add_argument("--truncation", type=float, default=1.0, help="share of the distance from the mean w (1)")
+    parser.add_argument("--truncation", type=float, default=1.0, help="1 leaves w as it is, 0 gives the mean face (1)")
     args, words = parser.parse_words(OUT="where the samples are written")
     out = cli.path(words[0])
     from dlcv import repro

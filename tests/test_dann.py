@@ -12,7 +12,7 @@ from torch import nn
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.models.dann import DomainClassifier, reversal_strength, reverse_gradient
 from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
-from dlcv.selection import reverse_accuracy, unlabelled_scores
+from dlcv.selection import accuracy_in, reverse_accuracy, unlabelled_scores
 
 SMALL = DigitNetConfig(width=4, hidden=8)
 
@@ -54,6 +54,18 @@ def test_features_climb_what_the_domain_classifier_descends() -> None:
     assert torch.allclose(feature, -0.5 * plain_feature, atol=1e-7)
     assert torch.equal(domain, plain_domain) and torch.equal(domain, same_domain)  # the classifier learns all the same
     assert none.abs().max() == 0  # mode source: no trace of the domain loss in the features
+
+
+def test_accuracy_in_uses_the_domains_statistics_and_leaves_the_model_as_it_was() -> None:
+    torch.manual_seed(0)
+    model, images = DigitNet(SMALL).eval(), torch.randint(256, (20, 3, 28, 28), dtype=torch.uint8)
+    model.features[-2].mean[SOURCE] = torch.linspace(-5, 5, 8)  # only there, so that another class is predicted
+    model.domain = SOURCE
+    with torch.no_grad():
+        labels = model(images / 255).argmax(1)
+    model.domain = TARGET
+    assert accuracy_in(SOURCE, model, images, labels) == 1 and model.domain == TARGET
+    assert accuracy_in(TARGET, model, images, labels) == 0
 
 
 def train(digits: Path, out: Path, *flags: object) -> Path:

@@ -51,7 +51,7 @@ def test_a_folder_is_graded(digits: Path, tmp_path: Path) -> None:
     (tmp_path / "hw3_data" / "digits").mkdir(parents=True)  # without MNIST-M: what was graded is told all the same
     alone = call("python3", SCRIPT, folder, cwd=tmp_path)
     assert alone.returncode == 0 and alone.stdout.splitlines()[:2] == [header, generated], alone.stderr
-    assert "no real digits beside" in alone.stdout.splitlines()[2]
+    assert "no line for real digits" in alone.stdout.splitlines()[2]
 
 
 def test_bad_folders_are_told(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from sklearn.decomposition import PCA
 from dlcv.checkpoint import save_checkpoint
 from dlcv.cli import UsageError, UserError
 from dlcv.evaluate import append_to_ledger
-from dlcv.models import stylegan2
 from dlcv.models.gan import Generator, GeneratorConfig
-from dlcv.models.stylegan2 import StyleGAN2Generator
+from dlcv.models.stylegan2 import StyleGAN2Generator, StyleGAN2GeneratorConfig
 from dlcv.models.vae import VAE, VAEConfig
 
 
@@ -84,9 +83,7 @@ def test_the_same_checkpoint_gives_the_same_faces(scores: ModuleType, tmp_path: 
     a, b = (scores.generate(scores.load(tmp_path / "gan.pth")[0], 5, draw=1) for _ in range(2))
     assert a.shape == (5, 3, 64, 64) and a.dtype == torch.uint8 and torch.equal(a, b)
     assert not torch.equal(a, scores.generate(scores.load(tmp_path / "gan.pth")[0], 5, draw=2))
-    save_checkpoint(
-        tmp_path / "stylegan2.pth", StyleGAN2Generator(stylegan2.GeneratorConfig((4, 4), 3, 1)), {"step": 2}
-    )
+    save_checkpoint(tmp_path / "stylegan2.pth", StyleGAN2Generator(StyleGAN2GeneratorConfig((4, 4), 3, 1)), {"step": 2})
     model, step = scores.load(tmp_path / "stylegan2.pth")
     assert step == 2 and scores.generate(model, 3, draw=1).shape == (3, 3, 8, 8)
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 import subprocess
@@ -28,6 +29,7 @@ from scipy.io import savemat
 
 from dlcv.data.build import ATTRIBUTES, blend
 from dlcv.data.flowers import read_flowers
+from dlcv.data.get import PARTS
 from dlcv.data.sources import official_sources
 
 RNG = np.random.RandomState(0)
@@ -288,6 +290,13 @@ def test_mistakes(tmp_path: Path) -> None:
     assert_one_line(run_script(*script, "--only", "everything"), 2, "get_dataset.sh:", "invalid choice")
     (tmp_path / "s.json").write_text("[1]")
     assert_one_line(run_script(*script, "--sources", tmp_path / "s.json"), 1, "no table of sources")
+
+
+def test_the_help_says_what_each_part_takes() -> None:
+    usage = call("bash", REPO / "get_dataset.sh", "--help").stdout
+    for part in (*PARTS, "all"):
+        assert re.search(rf"(?m)^{part} +[\d.]+ [MG]B +[\d.]+ [MG]B +(\d+ minutes|seconds)", usage), part
+    assert "save it in\n<out>/downloads under the name that --list shows" in usage
 
 
 def test_usage_without_the_packages(tmp_path: Path) -> None:

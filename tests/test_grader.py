@@ -398,6 +398,47 @@ def test_check_says_what_is_not_committed(tmp_path: Path) -> None:
     assert not any("hw3_p2.sh is not there" in line or "<studentID>" in line for line in lines)
 
 
+@pytest.mark.parametrize("contained", [True, False])
+def test_check_says_what_others_changed_and_leaves_out_what_git_ignores(
+    contained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor at work, a training in runs/. Without bubblewrap nobody knows whether it was the wrapper."""
+    root = write(tmp_path / "r", hw3_p1_sh=WRAPPER, predict_py=PICTURE, _gitignore="runs/\nforced.txt\n", forced_txt="")
+    (root / "runs").mkdir()
+    for command in (["init", "-q"], ["add", "-f", "forced.txt", "."], ["commit", "-qm", "x"]):
+        done = call("git", "-C", root, "-c", "user.name=x", "-c", "user.email=x@localhost", *command)
+        assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sandbox, "bubblewrap", lambda: ("bwrap",) if contained else None)
+
+    def run(*_: object) -> sandbox.Outcome:
+        for name in ("runs/log.jsonl", *changing):
+            with (root / name).open("a") as file:
+                file.write("x")
+        return sandbox.Outcome(1, 0.1, 0, "", "", "", 0)
+
+    monkeypatch.setattr(sandbox, "run", run)
+    changing: list[str] = []
+    assert not any("changed" in line for line in check_lines(root))
+    changing = ["forced.txt", "new.txt"]
+    lines = [line for line in check_lines(root) if "changed" in line]
+    assert lines and all("forced.txt" in line and " and 1 more changed" in line for line in lines), lines
+    assert all(("changed during the check" if contained else "while hw3_p1.sh ran") in line for line in lines), lines
+
+
+def test_check_shows_progress_on_a_terminal_only(good: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, str]] = []
+
+    def progress(items: list[object], total: int, what: str) -> list[object]:
+        shown.append((total, what))  # shown on a terminal only: test_cli.py
+        return []
+
+    monkeypatch.setattr(cli, "progress", progress)
+    check(good, LIMITS)
+    grade(good, None, LIMITS)
+    (total, what), (_, nothing) = shown
+    assert total > 0 and what == "checks" and nothing == ""
+
+
 @pytest.mark.parametrize(
     ("script", "told"),
     [

@@ -18,7 +18,7 @@ from dlcv.checkpoint import CHECKPOINTS, load_model, save_checkpoint
 from dlcv.cli import UserError
 from dlcv.images import to_float
 from dlcv.inversion import Inversion, Objective, Search, face_weights, find_start
-from dlcv.models.stylegan2 import GeneratorConfig, StyleGAN2Generator
+from dlcv.models.stylegan2 import StyleGAN2Generator, StyleGAN2GeneratorConfig
 from dlcv.similarity import BLOCKS, CELEBA, FFHQ, FaceDescriptor, describe, fit_size, l2_distance, lpips_alex
 
 SCRIPT = REPO / "inference" / "invert_faces.py"
@@ -26,7 +26,7 @@ SCRIPT = REPO / "inference" / "invert_faces.py"
 
 def network() -> StyleGAN2Generator:
     torch.manual_seed(0)
-    return StyleGAN2Generator(GeneratorConfig((8, 8, 6), 8, 2)).eval()
+    return StyleGAN2Generator(StyleGAN2GeneratorConfig((8, 8, 6), 8, 2)).eval()
 
 
 def rand(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -11,12 +11,12 @@ from PIL import Image
 
 from dlcv.checkpoint import save_checkpoint
 from dlcv.cli import UserError
-from dlcv.models.stylegan2 import GeneratorConfig, StyleGAN2Generator
+from dlcv.models.stylegan2 import StyleGAN2Generator, StyleGAN2GeneratorConfig
 
 
 def network() -> StyleGAN2Generator:
     torch.manual_seed(0)
-    return StyleGAN2Generator(GeneratorConfig((6, 6, 4), 5, 2)).eval()
+    return StyleGAN2Generator(StyleGAN2GeneratorConfig((6, 6, 4), 5, 2)).eval()
 
 
 def test_mixing_takes_coarse_styles_from_rows_and_fine_ones_from_columns(monkeypatch: pytest.MonkeyPatch) -> None:

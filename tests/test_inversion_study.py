@@ -36,11 +36,11 @@ def test_the_score_is_relative_to_plain_mse() -> None:
 
 
 @pytest.fixture
-def inverted(monkeypatch: pytest.MonkeyPatch) -> list[study.Run]:
+def inverted(monkeypatch: pytest.MonkeyPatch) -> list[study.Job]:
     """The runs that were begun; each writes what invert_faces.py would, with numbers that fall from run to run."""
-    begun: list[study.Run] = []
+    begun: list[study.Job] = []
 
-    def work(runs: Sequence[study.Run], jobs: int, list_only: bool) -> int:
+    def work(runs: Sequence[study.Job], jobs: int, list_only: bool) -> int:
         for run in [] if list_only else [run for run in runs if not run.is_done()]:
             begun.append(run)
             run.out.mkdir(parents=True)
@@ -56,7 +56,7 @@ def inverted(monkeypatch: pytest.MonkeyPatch) -> list[study.Run]:
     return begun
 
 
-def test_the_whole_experiment(faces: Path, inverted: list[study.Run], tmp_path: Path) -> None:
+def test_the_whole_experiment(faces: Path, inverted: list[study.Job], tmp_path: Path) -> None:
     command = ["python3", SCRIPT, "--targets", tmp_path / "t", "--data", faces, "--runs", tmp_path / "runs"]
     command += ["--results", tmp_path / "inversion.csv"]
     result = run_script(*command, "--list")

@@ -85,6 +85,11 @@ def test_precision_by_hand() -> None:
     assert metrics.precision_recall(real, fake, k=1) == (3 / 6, 1 / 4)
 
 
+def test_share_above_by_hand() -> None:
+    assert metrics.share_above(torch.tensor([1.0, 3.0]), torch.tensor([0.0, 2.0, 3.0])) == pytest.approx(3 / 6)
+    assert metrics.share_above(torch.arange(4.0) + 9, torch.arange(9.0)) == 1
+
+
 def test_efficientnet_features() -> None:
     images = read_images(SAMPLES, list_images(SAMPLES)[:6], 28)
     features = metrics.efficientnet_lite0()

@@ -52,6 +52,25 @@ def right_of_hundred(csv_file: Path) -> int:
     return int(match[1])
 
 
+def test_the_networks_are_files_of_checkpoints_or_any_path(reference: bytes, tmp_path: Path) -> None:
+    script, out = REPO / "inference" / "predict_digits.py", tmp_path / "out.csv"
+    (tmp_path / "runs").mkdir()
+    shutil.copy(REPO / "checkpoints" / SVHN_MODELS[HW3], tmp_path / "runs" / "model.pth")
+    (tmp_path / SVHN_MODELS[HW3]).write_bytes(b"another file of that name")
+    for file in ("runs/model.pth", tmp_path / "runs" / "model.pth", SVHN_MODELS[HW3]):
+        result = run_script("python3", script, "--model", f"svhn={file}", SAMPLES, "svhn", out, cwd=tmp_path)
+        assert result.returncode == 0 and out.read_bytes() == reference, result.stderr
+        out.unlink()
+    for word, code, message in (
+        ("runs/model.pth", 2, "--model runs/model.pth: must be TARGET=FILE"),
+        ("svhn=runs/none.pth", 1, "runs/none.pth"),
+        ("svhn=none.pth", 1, "checkpoints/none.pth"),
+        ("svhn=", 2, "a path is empty"),
+    ):
+        result = run_script("python3", script, "--model", word, SAMPLES, "svhn", out, cwd=tmp_path)
+        assert_one_line(result, code, message)
+
+
 def test_file_format(reference: bytes) -> None:
     lines = reference.decode("ascii").split("\n")
     assert lines[0] == "image_name,label" and lines[-1] == ""

@@ -14,8 +14,15 @@ from PIL import Image
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
 from dlcv.cli import UserError
 from dlcv.losses import PathLength, r1_penalty
-from dlcv.models import stylegan2
-from dlcv.models.stylegan2 import ModulatedConv, StyleGAN2Discriminator, StyleGAN2Generator, blur, upsample
+from dlcv.models.stylegan2 import (
+    ModulatedConv,
+    StyleGAN2Discriminator,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN2Generator,
+    StyleGAN2GeneratorConfig,
+    blur,
+    upsample,
+)
 from dlcv.stylegan2_public import load_generator
 from dlcv.trainer import read_save
 
@@ -32,7 +39,7 @@ def randn(*shape: int, seed: int = 0) -> torch.Tensor:
 
 def network(channels: tuple[int, ...] = CHANNELS) -> StyleGAN2Generator:
     torch.manual_seed(0)
-    g = StyleGAN2Generator(stylegan2.GeneratorConfig(channels, 7, 2)).double()
+    g = StyleGAN2Generator(StyleGAN2GeneratorConfig(channels, 7, 2)).double()
     with torch.no_grad():
         for conv in g.convs:
             conv.strength.fill_(0.3)
@@ -94,7 +101,7 @@ def test_spaces_and_noise() -> None:
 
 
 def test_a_new_resolution_begins_as_the_one_before() -> None:
-    g, d = network(), StyleGAN2Discriminator(stylegan2.DiscriminatorConfig(CHANNELS, 2)).double()
+    g, d = network(), StyleGAN2Discriminator(StyleGAN2DiscriminatorConfig(CHANNELS, 2)).double()
     w, x = g.style(randn(4, 7)), randn(4, 3, 16, 16, seed=2)
     small = g.synthesise(w, size=8)
     assert small.shape[2] == 8 and torch.allclose(g.synthesise(w, fade=0.0), upsample(small))
@@ -104,7 +111,7 @@ def test_a_new_resolution_begins_as_the_one_before() -> None:
 
 
 def test_the_discriminator_sees_how_varied_a_group_is() -> None:
-    d = StyleGAN2Discriminator(stylegan2.DiscriminatorConfig(CHANNELS, 4)).double()
+    d = StyleGAN2Discriminator(StyleGAN2DiscriminatorConfig(CHANNELS, 4)).double()
     x = randn(4, 3, 16, 16)
     assert (d(x)[0] - d(x[:1].repeat(4, 1, 1, 1))[0]).abs() > 1e-6
     assert torch.allclose(d(x)[:1], d(x[[0, 2, 1, 3]])[:1])  # but not their order
@@ -238,7 +245,7 @@ def public_state() -> dict[str, torch.Tensor]:
 def test_public_checkpoints_give_what_their_own_code_gives(tmp_path: Path) -> None:
     torch.save({"g_ema": public_state(), "latent_avg": torch.zeros(16)}, tmp_path / "public.pt")
     g = load_generator(tmp_path / "public.pt")
-    assert g.config == stylegan2.GeneratorConfig((12, 10, 8, 6), 16, 3, 0.01)
+    assert g.config == StyleGAN2GeneratorConfig((12, 10, 8, 6), 16, 3, 0.01)
     g = g.double()
     z, wplus = (
         torch.from_numpy(np.random.RandomState(s).standard_normal(n)) for s, n in ((1, (2, 16)), (2, (2, 8, 16)))
@@ -273,7 +280,7 @@ def test_public_checkpoints_are_read_strictly(tmp_path: Path) -> None:
 def test_files_that_are_no_generator_are_one_line(tmp_path: Path) -> None:
     script = REPO / "inference" / "sample_stylegan2.py"
     (tmp_path / "ffhq.pkl").write_bytes(pickle.dumps({"G_ema": 1}))
-    save_checkpoint(tmp_path / "d.pth", StyleGAN2Discriminator(stylegan2.DiscriminatorConfig((2, 2))), {})
+    save_checkpoint(tmp_path / "d.pth", StyleGAN2Discriminator(StyleGAN2DiscriminatorConfig((2, 2))), {})
     (tmp_path / "noise.pt").write_bytes(b"no checkpoint")
     for name, part in (
         ("ffhq.pkl", "rosinality/stylegan2-pytorch"),

@@ -31,7 +31,7 @@ class Recipe:
     lr_d: float = 4e-4  # of the discriminator, Adam
     beta1: float = 0.0  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    class_weight: float = 1.0  # of the digit in the generator's loss: docs/LOG.md
+    class_weight: float = 1.0  # weight of the digit's cross entropy in the generator's loss
     augment: bool = True  # the auxiliary classifier learns from turned, scaled and moved digits
     ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
@@ -117,7 +117,7 @@ def main() -> None:
                 _, digit_real = d(augment.random_affine(real, rng))
         loss_class = F.cross_entropy(digit_real.float(), y)
         loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
-        optimizer_d.zero_grad(set_to_none=True)
+        optimizer_d.zero_grad()
         (loss_d + loss_class).backward()
         optimizer_d.step()
 
@@ -127,7 +127,7 @@ def main() -> None:
             logits, digit_fake = d(fake)
         loss_g = generator_loss(logits.float())
         loss_wanted = F.cross_entropy(digit_fake.float(), wanted)
-        optimizer_g.zero_grad(set_to_none=True)
+        optimizer_g.zero_grad()
         (loss_g + r.class_weight * loss_wanted).backward()
         optimizer_g.step()
         d.requires_grad_(True)

@@ -71,7 +71,7 @@ def main() -> None:
         rows = torch.randint(len(images), (r.batch_size,), generator=repro.seed_step(r.seed, step))
         x = to_float(images[rows].to(device))
         loss = F.mse_loss(model(x), x)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 

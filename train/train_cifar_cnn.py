@@ -94,7 +94,7 @@ def main() -> None:
         with repro.bf16(device, r.bf16):
             logits = model(x).float()
         loss = F.cross_entropy(logits, y)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 

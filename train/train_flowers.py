@@ -1,7 +1,7 @@
 """Trains the DCGAN of TU Dresden's homework 3, problem 5, on photographs of flowers at 256x256.
 
     python train/train_flowers.py             # data in data/flowers or data/flowers-102, everything else by default
-    python train/train_flowers.py --plain --out runs/flowers_plain     # the recipe without what is not specified
+    python train/train_flowers.py --plain --out runs/flowers_plain     # only what the assignment specifies
 
 Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents after every
 epoch) and training.webp (all of them as an animation), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
@@ -37,7 +37,7 @@ class Recipe:
     seed: int = 0  # of the initial weights, the batches and the noise
     keep_every: int = 5  # epochs between two snapshots of the weights
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
-    plain: bool = False  # nothing of what is not specified: no mirror, crop, augment, smoothing, decay or ema
+    plain: bool = False  # only what the assignment specifies; overrides mirror, crop, augment, smoothing, decay and ema
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "channels", "keep_every")
@@ -71,7 +71,7 @@ def main() -> None:
         DCGANGenerator,
         DCGANGeneratorConfig,
     )
-    from dlcv.schedule import set_lr
+    from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
     device = repro.choose_device()
@@ -111,10 +111,11 @@ def main() -> None:
     steps = r.epochs * steps_per_epoch
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
-        photos = photographs(step, rng := repro.seed_step(r.seed, step))
+        rng = repro.seed_step(r.seed, step)
+        photos = photographs(step, rng)
         z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
-            set_lr(optimizer, lr * (min(1.0, (1 - step / steps) / r.decay) if r.decay else 1.0))
+            set_lr(optimizer, lr * constant_then_linear(step, steps, r.decay))
 
         # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
         with repro.bf16(device, r.bf16):

@@ -26,7 +26,9 @@ class Recipe:
     attention: bool = True  # self-attention in both networks
     norm_g: bool = True  # spectral norm in the generator too, as in the paper
     fine: int = 16  # channels of a layer at 64x64 in both networks, 0: none
-    norm_last: bool = True  # spectral norm in the discriminator's last layer too; without, it wins (docs/LOG.md)
+    norm_last: bool = (
+        True  # spectral norm in the discriminator's last layer, too, or it learns faster than the generator
+    )
     steps: int = 20_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam; twice the paper's, for a short training
@@ -39,11 +41,11 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "width_d", "steps", "lr_g", "lr_d", "evaluate_every")
+        recipe.require_positive(self, "latent_dim", "width", "width_d")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
-        recipe.require_between(self, 0, 1, "decay", "ema")
-        recipe.require_between(self, 0, math.inf, "seed", "fine")
+        recipe.require_between(self, 0, 1, "decay")
+        recipe.require_between(self, 0, math.inf, "fine")
 
 
 QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
@@ -83,7 +85,7 @@ def main() -> None:
     g = SAGANGenerator(config).to(device)
     d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
-    average = ema(g, r.ema, buffers=False)  # buffers: settle
+    average = ema(g, r.ema, buffers=False)  # batch norm's statistics are taken anew: settle
     averaged = cast(SAGANGenerator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
@@ -108,7 +110,7 @@ def main() -> None:
             fake = g(z).float()
             logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
-        optimizer_d.zero_grad(set_to_none=True)
+        optimizer_d.zero_grad()
         loss_d.backward()
         optimizer_d.step()
 
@@ -116,7 +118,7 @@ def main() -> None:
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
             loss_g = generator_loss(d(fake).float())
-        optimizer_g.zero_grad(set_to_none=True)
+        optimizer_g.zero_grad()
         loss_g.backward()
         optimizer_g.step()
         d.requires_grad_(True)

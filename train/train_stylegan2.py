@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli, recipe
 
 CHANNELS = {4: 128, 8: 128, 16: 64, 32: 48, 64: 24, 128: 16}  # of both networks at each resolution
+PATH_LENGTH_EVERY = 4  # steps between two path length penalties, which count as many times
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,14 @@ def main() -> None:
     from dlcv.data.folders import fingerprint
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
-    from dlcv.models import stylegan2
-    from dlcv.models.stylegan2 import StyleGAN2Discriminator, StyleGAN2Generator
-    from dlcv.schedule import set_lr
+    from dlcv.metrics import share_above
+    from dlcv.models.stylegan2 import (
+        StyleGAN2Discriminator,
+        StyleGAN2DiscriminatorConfig,
+        StyleGAN2Generator,
+        StyleGAN2GeneratorConfig,
+    )
+    from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
     device = repro.choose_device()
@@ -89,8 +95,8 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     channels = tuple(max(1, round(r.width * c)) for size, c in CHANNELS.items() if size <= r.resolution)
-    g = StyleGAN2Generator(stylegan2.GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
-    d = StyleGAN2Discriminator(stylegan2.DiscriminatorConfig(channels)).to(device)
+    g = StyleGAN2Generator(StyleGAN2GeneratorConfig(channels, r.latent_dim, r.mapping_layers)).to(device)
+    d = StyleGAN2Discriminator(StyleGAN2DiscriminatorConfig(channels)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average, path_length = ema(g, r.ema, warmup=True), PathLength().to(device)
     averaged = cast(StyleGAN2Generator, average.module)
@@ -110,6 +116,10 @@ def main() -> None:
         mixed = torch.rand((r.batch_size, 1), generator=rng) < r.mixing
         return torch.where((mixed & (torch.arange(g.layers) >= crossing)).to(device)[:, :, None], second, first)
 
+    def judge(x: torch.Tensor, fade: float, rng: torch.Generator) -> torch.Tensor:
+        """The discriminator's logits (B,) of images (B, 3, size, size), augmented where the recipe says so."""
+        return d(augment.diff_augment(x, rng) if r.augment else x, fade).float()
+
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     state: dict[str, Any] = {"g": g, "d": d, "average": average, "path_length": path_length}
     state |= {"opt_g": optimizer_g, "opt_d": optimizer_d}
@@ -119,10 +129,7 @@ def main() -> None:
         rng = repro.seed_step(r.seed, step)
         size, fade = r.stage(step)
         for optimizer in (optimizer_g, optimizer_d):
-            set_lr(optimizer, r.lr * (min(1.0, (1 - step / r.steps) / r.decay) if r.decay else 1.0))
-
-        def judge(x: torch.Tensor, rng: torch.Generator = rng, fade: float = fade) -> torch.Tensor:
-            return d(augment.diff_augment(x, rng) if r.augment else x, fade).float()
+            set_lr(optimizer, r.lr * constant_then_linear(step, r.steps, r.decay))
 
         # 1. D: real up, fake down (non-saturating); now and then flat around real faces (lazy R1), in float32.
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
@@ -130,9 +137,9 @@ def main() -> None:
         penalised = r.r1 > 0 and step % r.r1_every == 0
         with repro.bf16(device, r.bf16):
             fake = g.synthesise(styles(rng), g.draw_noise(r.batch_size, rng), size, fade).float()
-            logits_fake = judge(fake.detach())
+            logits_fake = judge(fake.detach(), fade, rng)
         with repro.bf16(device, r.bf16 and not penalised):
-            logits_real = judge(real.requires_grad_(penalised))
+            logits_real = judge(real.requires_grad_(penalised), fade, rng)
         loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
         run.log(loss_d=loss_d, accuracy_real=(logits_real > 0).float().mean())
         if penalised:
@@ -146,13 +153,13 @@ def main() -> None:
         # 2. G: the same fake up; now and then even steps in w (lazy path length regularisation), in float32.
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
-            loss_g = F.softplus(-judge(fake)).mean()
+            loss_g = F.softplus(-judge(fake, fade, rng)).mean()
         run.log(loss_g=loss_g, accuracy_fake=(logits_fake < 0).float().mean())
-        if r.path_length and step % 4 == 0:
+        if r.path_length and step % PATH_LENGTH_EVERY == 0:
             w = styles(rng)[: r.batch_size // 2]
             made = g.synthesise(w, g.draw_noise(len(w), rng), size, fade)
             penalty = path_length(made, w, torch.randn(made.shape, generator=rng).to(device))
-            loss_g = loss_g + r.path_length * 4 * penalty
+            loss_g = loss_g + r.path_length * PATH_LENGTH_EVERY * penalty
             run.log(path_length=penalty)
         optimizer_g.zero_grad()
         loss_g.backward()
@@ -164,13 +171,11 @@ def main() -> None:
             with torch.no_grad():
                 samples = averaged.synthesise(averaged.style(fixed), size=size, fade=fade)
                 grid = save_grid(out / f"samples_{run.done:06d}.png", samples)
-                # How often a face that it trains on looks more real to D than one that it never saw: 0.5, unless D
-                # remembers.
                 seen, unseen = (
-                    torch.cat([d(faces(part, size), fade) for part in rows[: 8 * r.batch_size].split(r.batch_size)])
-                    for rows in (training, held_out)
+                    torch.cat([d(faces(part, size), fade) for part in some[: 8 * r.batch_size].split(r.batch_size)])
+                    for some in (training, held_out)
                 )
-            run.log(samples=grid, training_above_held_out=float((seen[:, None] > unseen).float().mean()))
+            run.log(samples=grid, training_above_held_out=share_above(seen, unseen))
             run.snapshot(averaged)
     run.finish(StyleGAN2Generator)
 

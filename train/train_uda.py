@@ -21,7 +21,7 @@ from dlcv import cli, recipe
 @dataclass(frozen=True)
 class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
-    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not
+    target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not used
     seed: int = 0  # of the initial weights, the batches and the augmentation
     steps: int = 8_000  # about 20 minutes on one core
     batch_size: int = 64  # source images a step
@@ -31,7 +31,7 @@ class Recipe:
     blend: float = 0.5  # share of source digits that are set on pieces of target images
     neighbours: float = 0.7  # chance of another digit on each side of those, where the target is svhn
     consistency: float = 1.0  # weight of the loss on target images; 0 trains on the source alone
-    warmup: float = 0.1  # share of the steps during which that weight grows from 0
+    warmup: float = 0.1  # share of the steps over which the weight of the target loss grows from 0
     threshold: float = 0.9  # how sure the teacher must be of a class that the student learns
     alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
     colour: bool = True  # tint and polarity among the strong augmentations
@@ -73,9 +73,8 @@ def main() -> None:
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
     from dlcv.models.uda import Alignment, consistency_loss, follow
-    from dlcv.predict import predict_labels
     from dlcv.schedule import set_lr, warmup_cosine
-    from dlcv.selection import reverse_validation, to_judge_by, unlabelled_scores
+    from dlcv.selection import accuracy_in, reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
     device = repro.choose_device()
@@ -116,13 +115,6 @@ def main() -> None:
         mixed = plain + there * (blended - plain)
         return augment.random_polarity(mixed, generator) if r.colour else mixed
 
-    def validation_accuracy() -> float:
-        """Of the teacher, on held-out images of the source."""
-        teacher.domain = source_domain
-        predicted = torch.from_numpy(predict_labels(teacher, images[validation]))
-        teacher.domain = TARGET
-        return float((predicted == labels[validation]).float().mean())
-
     state = {"student": student, "teacher": teacher, "alignment": alignment, "optimizer": optimizer}
     counts = {"labelled": len(training), "validation": len(validation), "unlabelled": len(target_images)}
     data = {**counts, "images": fingerprint(images, labels, target_images)}
@@ -157,7 +149,7 @@ def main() -> None:
         loss_target, sure = consistency_loss(target_logits, aligned, r.threshold)
         weight = r.consistency * min(1.0, progress / r.warmup if r.warmup else 1.0)
         loss = (1 + (r.source_end - 1) * progress) * loss_label + weight * loss_target
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         follow(teacher, student, min(r.teacher_decay, (1 + step) / (10 + step)))
@@ -166,7 +158,8 @@ def main() -> None:
         run.log(accuracy_label=(logits.argmax(1) == y).float().mean())
         if run.due(r.evaluate_every):
             teacher.eval()
-            scores = {"validation_accuracy": validation_accuracy(), **unlabelled_scores(teacher, unlabelled[:2_000])}
+            accuracy = accuracy_in(source_domain, teacher, images[validation], labels[validation])
+            scores = {"validation_accuracy": accuracy, **unlabelled_scores(teacher, unlabelled[:2_000])}
             run.log(**scores)
             run.snapshot(teacher, **scores)
 

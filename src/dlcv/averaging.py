@@ -1,4 +1,5 @@
-"""Statistics that belong to weights, and that the averaging of weights leaves behind."""
+"""The running average of a network's weights (`ema`), and batch-norm statistics and spectral norms taken anew for it
+(`settle`)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -18,7 +19,7 @@ def ema(model: nn.Module, decay: float, warmup: bool = False, buffers: bool = Tr
     """
 
     def warmed_up(averages: Any, values: Any, updates: Any) -> None:
-        now = int(updates)
+        now = int(average.n_averaged)  # on the CPU and saved; `updates` is its copy on the weights' device
         get_ema_multi_avg_fn(min(decay, (1 + now) / (10 + now)))(averages, values, updates)
 
     average = AveragedModel(
@@ -33,9 +34,9 @@ def settle(network: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]], iter
     """Takes batch norm's statistics anew, over `batches` of inputs, and lets spectral norm find its vectors.
 
     Averaged weights see other activations than the weights that they are averages of: with the running statistics of
-    training, averaged generators give dull pictures (docs/LOG.md). As torch.optim.swa_utils.update_bn, for networks of
-    several inputs. Averages of spectral norm's unit vectors are shorter than 1, and the weights divided by what they
-    find too large: power iterations mend it.
+    training, averaged generators give dull pictures (docs/LOG.md, "SAGAN: averaged weights and their statistics"). As
+    torch.optim.swa_utils.update_bn, for networks of several inputs. Spectral norm divides by a norm estimated from unit
+    vectors; averaged, these are shorter than 1 and the estimate is too small. Power iterations renew them.
     """
     training = network.training
     network.train()  # only then do both of them learn

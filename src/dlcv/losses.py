@@ -1,4 +1,4 @@
-"""Losses that several models, or none but a training, use: the GANs' hinge loss, the local spectrum of images."""
+"""Losses: hinge (GANs), local spectrum (VAE), R1 and path length (StyleGAN2)."""
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,8 @@ def spectrum_loss(recon: torch.Tensor, x: torch.Tensor, generator: torch.Generat
 
     Where squared error averages over what it cannot know, this asks for as much fine detail as there is, wherever in a
     window it lies: the spectrogram losses of audio (Arik et al. 2019, arXiv:1808.06719) in two dimensions. Each call
-    draws the windows' size and place: where they never move, a network puts a dot in the middle of each (docs/LOG.md).
+    draws the windows' size and place: where they never move, a network puts a dot in the middle of each (docs/LOG.md,
+    "VAE with the local spectrum: the run; the last seeds").
     """
     size = WINDOWS[int(torch.randint(len(WINDOWS), (), generator=generator))]
     top, left = torch.randint(size // 2, (2,), generator=generator).tolist()

@@ -142,7 +142,8 @@ def verify(path: Path, expected: str = INCEPTION_SHA256) -> None:
 def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progress: bool = False) -> np.ndarray:
     """float64 (N, D) for uint8 images (N, 3, H, W).
 
-    Small batches: with 50 most of the time goes into mapping and unmapping large activations (docs/LOG.md).
+    Small batches: with 50 most of the time goes into mapping and unmapping large activations: docs/LOG.md,
+    "Features of images, the cost of memory".
     """
     batches = tqdm(images.split(batch_size), desc="features", disable=not progress)
     return torch.cat([features(batch).double() for batch in batches]).numpy()
@@ -159,18 +160,18 @@ def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Pa
         return extract(features, images, progress=True)
     kept = cache / f"{kind}-{hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]}.npy"
     try:
-        found = np.load(kept, allow_pickle=False)
-        if found.ndim == 2 and len(found) == len(images):
-            return found
+        values = np.load(kept, allow_pickle=False)
+        if values.ndim == 2 and len(values) == len(images):
+            return values
     except (OSError, ValueError, EOFError):
         pass
-    found = extract(features, images, progress=True)
+    values = extract(features, images, progress=True)
     try:
         with atomic_path(kept) as temporary:
-            np.save(temporary, found)
+            np.save(temporary, values)
     except UserError as error:
         print(f"features are not kept: {error}", file=sys.stderr)
-    return found
+    return values
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -206,6 +207,15 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
         terms = np.where(part > 0, part * (np.log(np.maximum(part, 1e-300)) - np.log(np.maximum(marginal, 1e-300))), 0)
         scores.append(np.exp(terms.sum(1).mean()))
     return float(np.mean(scores)), float(np.std(scores))
+
+
+def share_above(seen: torch.Tensor, unseen: torch.Tensor) -> float:
+    """Share of pairs in which the discriminator's logit of a training image (N,) is above that of an unseen one (M,).
+
+    0.5, unless the discriminator remembers the images that it trains on. (Accuracies at one step say little, because
+    the zero point of the logits swings.)
+    """
+    return float((seen[:, None] > unseen).float().mean())
 
 
 def kernel_distance(

@@ -10,7 +10,7 @@ from dlcv import cli
 from dlcv.images import to_float
 
 # float32 logits of our networks (any batch size, threads, oneDNN on or off) differ from float64's by at most a
-# thirtieth of this: docs/LOG.md, "Near-ties". Closer calls are decided in float64.
+# thirtieth of this: docs/LOG.md, "Inference: whole process, memory, near-ties". Closer calls are decided in float64.
 TIE_MARGIN = 1e-3
 
 

@@ -101,5 +101,5 @@ def require_between(recipe: object, low: float, high: float, *names: str) -> Non
 def field_comments(cls: type) -> dict[str, str]:
     """field → the comment behind its line in the class body, % doubled for argparse."""
     lines = inspect.getsource(cls).splitlines()
-    found = (re.match(r"\s+(\w+):[^#]*#\s*(.*)", line) for line in lines)
-    return {match[1]: match[2].replace("%", "%%") for match in found if match}
+    matches = (re.match(r"\s+(\w+):[^#]*#\s*(.*)", line) for line in lines)
+    return {match[1]: match[2].replace("%", "%%") for match in matches if match}

@@ -15,7 +15,8 @@ def bf16(device: torch.device, wanted: bool = True) -> torch.autocast:
     """Autocast to bfloat16 inside a `with`, where it is `wanted` and the processor or GPU computes in it.
 
     Elsewhere it would be far slower than float32: without AVX-512 PyTorch's convolutions take some 20 times as long
-    (docs/LOG.md), GPUs older than Ampere emulate it. (AVX-512 without its bfloat16 instructions: float32's speed.)
+    (docs/LOG.md, "A machine without AVX-512: bfloat16"), GPUs older than Ampere emulate it. (AVX-512 without its
+    bfloat16 instructions: float32's speed.)
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -6,6 +6,7 @@ from torch import nn
 
 from dlcv.data.augment import augment_digits as augment
 from dlcv.images import to_float
+from dlcv.models.digit_net import DigitNet
 from dlcv.predict import predict_labels
 from dlcv.repro import bf16, seed_step
 
@@ -13,6 +14,15 @@ from dlcv.repro import bf16, seed_step
 def to_judge_by(target_images: torch.Tensor) -> torch.Tensor:
     """6,000 of the target's training images, or all where there are fewer: the same for every method and seed."""
     return target_images[torch.randperm(len(target_images), generator=torch.Generator().manual_seed(1))[:6_000]]
+
+
+def accuracy_in(domain: int, model: DigitNet, images: torch.Tensor, labels: torch.Tensor) -> float:
+    """Share of images (N, 3, 28, 28) uint8 of `domain` (SOURCE or TARGET) that the model gives their `labels` (N,)."""
+    before = model.domain
+    model.domain = domain
+    predicted = torch.from_numpy(predict_labels(model, images))
+    model.domain = before
+    return float((predicted == labels).float().mean())
 
 
 @torch.inference_mode()

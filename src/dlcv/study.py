@@ -14,7 +14,7 @@ from dlcv.cli import ArgumentParser, UsageError
 
 
 @dataclass(frozen=True)
-class Run:
+class Job:
     """A script with its flags, without --out; done when out/`product` is there. `resume`: its flags to go on."""
 
     out: Path
@@ -38,21 +38,21 @@ def arguments(parser: ArgumentParser) -> tuple[argparse.Namespace, tuple[str, ..
     return parser.parse_args(sys.argv[1:split]), tuple(sys.argv[split + 1 :])
 
 
-def work(runs: Sequence[Run], jobs: int, list_only: bool) -> int:
-    """Runs what is left, `jobs` at a time, one thread each, and says what came of it. Exit code 0 when all went well.
+def work(jobs: Sequence[Job], at_once: int, list_only: bool) -> int:
+    """Runs what is left, `at_once` at a time, one thread each, and says what came of it. Exit code 0 if all went well.
 
     SIGTERM, SIGINT and SIGHUP are passed on: the trainings save and end, the next call continues them.
     """
-    if jobs < 1:
-        raise UsageError(f"--jobs {jobs}: must be at least 1")
-    left = [run for run in runs if not run.is_done()]
-    begun = [run for run in left if run.is_begun()]
+    if at_once < 1:
+        raise UsageError(f"--jobs {at_once}: must be at least 1")
+    left = [job for job in jobs if not job.is_done()]
+    begun = [job for job in left if job.is_begun()]
     print(
-        f"{len(runs) - len(left)} of {len(runs)} runs are done, {len(begun)} begun, {len(left) - len(begun)} not begun"
+        f"{len(jobs) - len(left)} of {len(jobs)} runs are done, {len(begun)} begun, {len(left) - len(begun)} not begun"
     )
     if list_only:
-        for run in left:
-            print(f"  left: {run.out}{' (begun)' if run in begun else ''}")
+        for job in left:
+            print(f"  left: {job.out}{' (begun)' if job in begun else ''}")
         return 0
 
     running: list[subprocess.Popen[bytes]] = []
@@ -65,18 +65,18 @@ def work(runs: Sequence[Run], jobs: int, list_only: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
 
-    def train(run: Run) -> bool:
-        if run not in left:  # stopped meanwhile
+    def train(job: Job) -> bool:
+        if job not in left:  # stopped meanwhile
             return False
-        run.out.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, str(run.script), *run.flags, "--out", str(run.out), *run.resume]
-        with (run.out / "stderr.txt").open("a") as log:
+        job.out.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(job.script), *job.flags, "--out", str(job.out), *job.resume]
+        with (job.out / "stderr.txt").open("a") as log:
             process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
             running.append(process)
             code = process.wait()
-        last_line = (run.out / "stderr.txt").read_text().strip().splitlines()[-1:]
-        print(f"{'done' if code == 0 else 'FAILED'}: {run.out}: {' '.join(last_line)}", flush=True)
+        last_line = (job.out / "stderr.txt").read_text().strip().splitlines()[-1:]
+        print(f"{'done' if code == 0 else 'FAILED'}: {job.out}: {' '.join(last_line)}", flush=True)
         return code == 0
 
-    with ThreadPoolExecutor(jobs) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return 0 if all(list(pool.map(train, list(left)))) else 1

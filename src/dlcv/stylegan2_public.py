@@ -14,7 +14,7 @@ import torch
 
 from dlcv.checkpoint import load_model
 from dlcv.cli import UserError
-from dlcv.models.stylegan2 import BLUR, GeneratorConfig, StyleGAN2Generator
+from dlcv.models.stylegan2 import BLUR, StyleGAN2Generator, StyleGAN2GeneratorConfig
 
 MODULATED = {"conv.weight": "conv.conv.weight", "conv.modulation.weight": "conv.style.weight"}
 MODULATED |= {"conv.modulation.bias": "conv.style.bias"}
@@ -52,7 +52,7 @@ def from_public(state: dict[str, Any], path: Path) -> StyleGAN2Generator:
         blocks = [tensors["input.input"]]
         convs = (f"convs.{2 * index + 1}.activate.bias" for index in itertools.count())
         blocks += [tensors[name][None] for name in itertools.takewhile(tensors.__contains__, convs)]
-        config = GeneratorConfig(
+        config = StyleGAN2GeneratorConfig(
             channels=tuple(block.shape[1] for block in blocks),
             latent_dim=tensors["style.1.weight"].shape[1],
             mapping_layers=len(mapping),
@@ -86,7 +86,7 @@ def from_public(state: dict[str, Any], path: Path) -> StyleGAN2Generator:
     return model.eval()
 
 
-def _names(config: GeneratorConfig) -> dict[str, str]:
+def _names(config: StyleGAN2GeneratorConfig) -> dict[str, str]:
     """Their name → ours, without the noises."""
     names = {"input.input": "constant"}
     for index in range(config.mapping_layers):

@@ -47,10 +47,10 @@ class Run:
         run.finish(Model)
 
     out/log.jsonl and TensorBoard get what is logged. `state` (name -> whatever has state_dict and load_state_dict:
-    models, optimizers, averages) is saved to out/last.pt at least every `save_seconds`, at
-    the end, and when SIGTERM or SIGINT arrives; the save before it is kept as out/last_before.pt. With `resume` the
-    run goes on from out/last.pt, or starts at step 0 where nothing is saved yet. It ends with the same bits as one that
-    was never stopped, provided that the loop draws all randomness from the step (dlcv.repro.seed_step).
+    models, optimizers, averages) is saved to out/last.pt at least every `save_seconds`, at the end, and when SIGTERM or
+    SIGINT arrives; the save before it is kept as out/last_before.pt. With `resume` the run goes on from out/last.pt, or
+    starts at step 0 where nothing is saved yet. It ends with the same bits as one that was never stopped, provided that
+    the loop draws all randomness from the step (dlcv.repro.seed_step).
 
     It begins with a paragraph on stdout: `what` is trained (a sentence), data, device, folder, and after FIRST_STEPS
     steps the time that the rest will take.
@@ -85,10 +85,12 @@ class Run:
         self._counts: dict[str, int] = {}
         self._seconds_before = 0.0
         self._received: list[int] = []
+        self._first = 0  # steps that were done when this process began
+        self._timed_since = 0.0
         self._lock = _lock(out)
         try:
-            if resume and (found := _newest_save(out)):
-                self._restore(found)
+            if resume and (save := _newest_save(out)):
+                self._restore(save)
             elif not resume and (self.last.exists() or self.log_file.exists()):
                 raise UserError(f"{out} already holds a run; --resume continues it, another --out keeps both")
             _drop_lines_after(self.log_file, self.done)
@@ -152,7 +154,10 @@ class Run:
         """
         if self.done % every and self.done < self.steps:
             return False
-        self._write_means() if self._log_due() else self._means()
+        if self._log_due():
+            self._write_means()
+        else:
+            self._means()
         return True
 
     def snapshot(self, model: nn.Module, **more: Any) -> Path:

@@ -95,8 +95,8 @@ def grade_class_command(args: argparse.Namespace) -> int:
     else:
         rows = grade_class(args.folder, args.out, flags, args.jobs, total)
     for row in rows:
-        told = row["trouble"] or f"{row['score']:g} of {row['points']:g} points, {row['failed']} checks failed"
-        print(f"{row['name']}: {told}")
+        outcome = row["trouble"] or f"{row['score']:g} of {row['points']:g} points, {row['failed']} checks failed"
+        print(f"{row['name']}: {outcome}")
     print(f"{args.out / 'class.csv'}, {args.out / 'class.html'}")
     return int(any(row["trouble"] for row in rows))
 
@@ -128,13 +128,15 @@ def command(args: argparse.Namespace) -> int:
     until = time.monotonic() + args.total if args.total else math.inf
     limits = sandbox.Limits(args.seconds, int(args.memory * 2**30), network=args.network, until=until)
     if args.check:
-        found = check(args.repository, limits, warn)
-        for advice in found:
+        findings = check(args.repository, limits, warn)
+        for advice in findings:
             print(f"{results.clean(advice.what)} → {results.clean(advice.remedy)}")
         print(
-            f"{len(found)} findings" if found else "nothing found: rules, sample and files are as the course wants them"
+            f"{len(findings)} findings"
+            if findings
+            else "nothing found: rules, sample and files are as the course wants them"
         )
-        return 3 if found else 0
+        return 3 if findings else 0
     start, so_far = time.monotonic(), list[Result]()
 
     def write(graded: Graded) -> None:

@@ -31,15 +31,15 @@ def contents(data: Path | None) -> dict[str, bytes]:
     files = {path.name: path for path in sorted(SCRIPTS.iterdir()) if path.is_file()}
     files |= {path.as_posix(): ROOT / path for path in reached(["src/grader/__main__.py"])}
     for pattern in PARTS:
-        found = sorted(path for path in ROOT.glob(pattern) if path.is_file())
-        if not found:
+        paths = sorted(path for path in ROOT.glob(pattern) if path.is_file())
+        if not paths:
             raise cli.UserError(f"{ROOT / pattern} is not there: build the bundle from a whole clone")
-        files |= {path.relative_to(ROOT).as_posix(): path for path in found}
+        files |= {path.relative_to(ROOT).as_posix(): path for path in paths}
     if data is not None:
         root = find_root(data, "digits")
         for pattern in TEST_DATA:
-            found = sorted(path for path in root.glob(pattern) if path.is_file())
-            files |= {f"hw3_data/{path.relative_to(root).as_posix()}": path for path in found}
+            paths = sorted(path for path in root.glob(pattern) if path.is_file())
+            files |= {f"hw3_data/{path.relative_to(root).as_posix()}": path for path in paths}
     return {"requirements.txt": pinned().encode()} | {name: path.read_bytes() for name, path in files.items()}
 
 

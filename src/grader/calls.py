@@ -15,6 +15,7 @@ import numpy as np
 from dlcv.cli import UserError
 from dlcv.data.layout import list_images, read_label_csv, spellings
 from grader import outputs, rules, sandbox
+from grader.changes import Snapshot, changed, snapshot, without_ignored
 from grader.copying import copy_repository, git_folders
 from grader.opening import Place, Refused
 from grader.rubric import Attempt
@@ -36,9 +37,15 @@ class Grading:
     """One repository in a temporary folder: two copies of it, the test images without their labels, empty outputs."""
 
     def __init__(
-        self, repository: Path, data: Path | None, limits: Limits, work: Path, hidden: Sequence[Path] = ()
+        self,
+        repository: Path,
+        data: Path | None,
+        limits: Limits,
+        work: Path,
+        hidden: Sequence[Path] = (),
+        own: bool = False,
     ) -> None:
-        self.repository, self.data, self.limits, self.work = repository, data, limits, work
+        self.repository, self.data, self.limits, self.work, self.own = repository, data, limits, work, own
         self.hidden = [repository, *filter(None, [data]), *(_answers(data) if data else []), *hidden]
         self.hidden += git_folders(repository) or ()
         self.copies = [work / "first" / "repository", work / "second" / "repository"]
@@ -53,31 +60,25 @@ class Grading:
             {} if sandbox.bubblewrap() else self._snapshot()
         )  # where writes are prevented, none is looked for
 
-    def _snapshot(self) -> dict[str, tuple[int, int]]:
+    def _snapshot(self) -> Snapshot:
         """Sizes and times of the repository's and the data's files, and what lies in the home."""
-        found = {}
-        for top in filter(None, (self.repository, self.data)):
-            for folder, folders, files in os.walk(top):
-                folders[:] = [name for name in folders if name not in (".git", "__pycache__")]
-                for name in files:
-                    path = f"{folder}/{name}"
-                    with contextlib.suppress(OSError):
-                        status = os.lstat(path)
-                        found[path] = (status.st_size, status.st_mtime_ns)
+        files = snapshot(*filter(None, (self.repository, self.data)))
         home = sandbox.home()
         with contextlib.suppress(OSError):
-            found |= {str(path): (0, 0) for path in (home.iterdir() if home else [])}
-        return found
+            files |= {str(path): (0, 0) for path in (home.iterdir() if home else [])}
+        return files
 
     def _notice_writes(self, wrapper: str) -> None:
         if sandbox.bubblewrap():
             return  # they are prevented
         now = self._snapshot()
-        changed = sorted(path for path in now.keys() | self._before.keys() if now.get(path) != self._before.get(path))
+        paths = changed(self._before, now)
         self._before = now
-        if changed:
-            more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            self.outside.append(f"while {wrapper} ran, {changed[0]}{more} changed")
+        if self.own:
+            paths = without_ignored(paths, self.repository, self.copies[0])
+        if paths:
+            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            self.outside.append(f"while {wrapper} ran, {paths[0]}{more} changed")
 
     def images(self, target: str) -> tuple[Path, dict[str, int]] | None:
         """A folder of test images alone, and their labels; None where the data is not there."""
@@ -163,10 +164,10 @@ class Grading:
 
     def adaptation(self, wrapper: str, target: str) -> Attempt:
         """A prediction csv for one target's test images."""
-        found = self.images(target)
-        if found is None:
+        staged = self.images(target)
+        if staged is None:
             return Attempt(left_out="no test images here")
-        return self._predictions(wrapper, target, *found)
+        return self._predictions(wrapper, target, *staged)
 
     def _predictions(self, wrapper: str, target: str, folder: Path, truth: Mapping[str, int]) -> Attempt:
         names = list_images(folder)
@@ -195,13 +196,13 @@ class Grading:
             first.append(picture)
             return picture
 
-        found = self.attempt(wrapper, [], f"{figure}.png", read, np.array_equal, lambda _: 100.0)
-        if found.differs or not first:
-            return found
+        attempt = self.attempt(wrapper, [], f"{figure}.png", read, np.array_equal, lambda _: 100.0)
+        if attempt.differs or not first:
+            return attempt
         shown = self.figures[figure]
         if shown is not None and not _same_picture(first[0], *shown):
-            return replace(found, differs=f"{shown[0].name} in the repository is another picture")
-        return found
+            return replace(attempt, differs=f"{shown[0].name} in the repository is another picture")
+        return attempt
 
     def faces(self) -> tuple[Attempt, np.ndarray | None]:
         """2021's 1,000 faces, as an attempt and as uint8 (1000, 64, 64, 3)."""
@@ -230,14 +231,14 @@ def _last_line(text: str) -> str:
 
 def _answers(data: Path) -> list[Path]:
     """Where links in the data folder lead: hiding the folder alone would leave that visible."""
-    found = []
+    targets = []
     for pattern in ("*", "*/*", "*/*/*"):  # digits, digits/svhn, digits/svhn/test and test.csv
         for path in data.glob(pattern):
             if path.is_symlink() and (path.is_dir() or path.suffix == ".csv"):
-                found.append(path.resolve())
+                targets.append(path.resolve())
                 if path.is_dir():  # what lies beside a linked test/ is its csv
-                    found += [beside.resolve() for beside in path.resolve().parent.glob("*.csv")]
-    return found
+                    targets += [beside.resolve() for beside in path.resolve().parent.glob("*.csv")]
+    return targets
 
 
 def _fetches(root: Path, wrapper: str) -> bool:

@@ -126,8 +126,8 @@ def grade_class(
         joblib.delayed(grade_one)((folder / name).resolve(), (out / name).resolve(), flags, total) for name in todo
     )
     # Threads: each waits for a process of its own, and leaves no worker behind when this one is ended.
-    found = joblib.Parallel(n_jobs=jobs, verbose=0, prefer="threads")(calls)
-    troubles = dict(zip(todo, found, strict=True))
+    outcomes = joblib.Parallel(n_jobs=jobs, verbose=0, prefer="threads")(calls)
+    troubles = dict(zip(todo, outcomes, strict=True))
     rows = [_row(name, out / name / "results.json", troubles.get(name, "")) for name in names]
     _write_csv(out / "class.csv", rows)
     template = jinja2.Environment(autoescape=True).from_string(PAGE)

@@ -95,12 +95,13 @@ def _belongs(folder: Path, repository: Path) -> bool:
     if not (folder / "config").is_file():
         return False
     command = ["git", "config", "--file", str(folder / "config"), "--get", "core.worktree"]  # of a submodule
-    answer = subprocess.run(command, capture_output=True, env=_environment(folder), cwd=folder, timeout=SECONDS)
+    answer = subprocess.run(command, capture_output=True, env=environment(folder), cwd=folder, timeout=SECONDS)
     back = answer.stdout.decode("utf-8", "replace").strip()
     return bool(back) and (folder / back).resolve() == repository
 
 
-def _environment(home: Path) -> dict[str, str]:
+def environment(home: Path) -> dict[str, str]:
+    """Variables for git, without anybody's settings."""
     own = {"PATH": os.environ.get("PATH", ""), "HOME": str(home), "GIT_LFS_SKIP_SMUDGE": "1", "LC_ALL": "C"}
     return own | {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_TERMINAL_PROMPT": "0"}
 
@@ -109,10 +110,9 @@ def _git(repository: Path, *words: str, where: Path | None = None) -> bytes:
     """What git prints. Raises UserError with git's last line, about `repository`."""
     flags = ["-c", "core.hooksPath=/dev/null", "-c", "protocol.allow=never", "-c", "protocol.file.allow=always"]
     command = limited(["git", *flags, *(["-C", str(where)] if where else []), *words], FILE)
-    environment = _environment(Path(os.devnull))
     try:
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS
+            command, env=environment(Path(os.devnull)), stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise UserError(f"git cannot clone {repository}: it took longer than {SECONDS} s") from None
@@ -154,7 +154,7 @@ def _require_limits(bare: Path, repository: Path) -> None:
     command = ["git", "-C", str(bare), "ls-tree", "-r", "-z", "--long", "HEAD"]
     count = size = 0
     with subprocess.Popen(
-        limited(command, FILE), env=_environment(bare), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        limited(command, FILE), env=environment(bare), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         assert process.stdout

@@ -20,17 +20,17 @@ def _face_scores(grading: Grading, attempt: Attempt, images: np.ndarray | None) 
     from dlcv import metrics
     from dlcv.data.folders import read_images
 
-    told = ""
+    why = ""
     faces = grading.data / "face" / "test" if grading.data else None
     if images is None or attempt.left_out:
-        told = attempt.trouble
+        why = attempt.trouble
     elif faces is None or not faces.is_dir():
-        told = "no test faces here"
+        why = "no test faces here"
     elif not metrics.official_weights_are_here():
-        told = "the official Inception weights are not here (inference/evaluate_images.py fetches them)"
-    if told or images is None or faces is None:
+        why = "the official Inception weights are not here (inference/evaluate_images.py fetches them)"
+    if why or images is None or faces is None:
         return [
-            Result("2021 1", f"{name} {line}", "failed" if attempt.wrong or attempt.failed else "left out", why=told)
+            Result("2021 1", f"{name} {line}", "failed" if attempt.wrong or attempt.failed else "left out", why=why)
             for name in ("FID", "IS") for line in ("simple", "strong")
         ]  # fmt: skip
     tensor = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
@@ -103,9 +103,9 @@ def _steps_2021(grading: Grading) -> list[Step]:
         return [rubric.grade_line("2021 3", f"DANN, {_title('2021', target)}", dann(target), line)]
 
     def improved(target: str) -> list[Result]:
-        found = grading.adaptation("hw2_bonus.sh", target)
+        attempt = grading.adaptation("hw2_bonus.sh", target)
         title = f"improved, {_title('2021', target)}"
-        return [rubric.grade_line("2021 bonus", title, found, dann(target).accuracy, beyond=True)]
+        return [rubric.grade_line("2021 bonus", title, attempt, dann(target).accuracy, beyond=True)]
 
     targets = rubric.BASELINES["2021"]
     return [
@@ -120,10 +120,10 @@ def sample_steps(grading: Grading) -> list[Step]:
     """The wrappers of predictions on the bundled digits, where there is no data: no points."""
 
     def predictions(wrapper: str) -> list[Result]:
-        found = grading.sample_predictions(wrapper)
-        measured = "" if found.accuracy is None else f"{found.accuracy:.0f} % of 100 digits"
-        status: rubric.Status = "left out" if found.left_out else "failed" if found.trouble else "passed"
-        return [Result("sample", f"{wrapper} svhn", status, measured, found.trouble, seconds=found.seconds)]
+        attempt = grading.sample_predictions(wrapper)
+        measured = "" if attempt.accuracy is None else f"{attempt.accuracy:.0f} % of 100 digits"
+        status: rubric.Status = "left out" if attempt.left_out else "failed" if attempt.trouble else "passed"
+        return [Result("sample", f"{wrapper} svhn", status, measured, attempt.trouble, seconds=attempt.seconds)]
 
     wrappers = ("hw3_p3.sh", "hw3_p4.sh", "hw2_p3.sh", "hw2_bonus.sh")
     there = [wrapper for wrapper in wrappers if (grading.copies[0] / wrapper).is_file()]

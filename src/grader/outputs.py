@@ -104,11 +104,11 @@ def read_samples(place: Place) -> np.ndarray:
 def read_pictures(place: Place, names: Sequence[str], side: int) -> np.ndarray:
     """uint8 (N, side, side, 3) of a folder that holds exactly `names`. Raises WrongOutput."""
     try:
-        found = set(place.names(len(names) + 1_000))
+        present = set(place.names(len(names) + 1_000))
     except Refused as error:
         raise WrongOutput(f"the folder {error}") from None
-    if missing := [name for name in names if name not in found]:
+    if missing := [name for name in names if name not in present]:
         raise WrongOutput(f"{missing[0]} was not written ({len(missing)} of {len(names)} missing)")
-    if unknown := found - set(names):
+    if unknown := present - set(names):
         raise WrongOutput(f"{min(unknown)[:60]!r} was not asked for ({len(unknown)} such)")
     return np.stack([read_picture(place.inside(name), side) for name in names])

@@ -31,16 +31,16 @@ def write_gradescope(path: Path, graded: Graded, seconds: float) -> None:
         else:
             test["output"] = f"left out: {text}"
         tests.append(test)
-    told = f"{graded.score:g} of {graded.points:g} points that can be graded here"
+    summary = f"{graded.score:g} of {graded.points:g} points that can be graded here"
     if graded.failures:
-        told += f"; the grader failed {len(graded.failures)} times"
+        summary += f"; the grader failed {len(graded.failures)} times"
     if not graded.whole:
-        told += "; grading was not finished"
+        summary += "; grading was not finished"
     if not graded.contained:
-        told += "; bubblewrap held nothing back: what was graded could read the answers"
+        summary += "; bubblewrap held nothing back: what was graded could read the answers"
     extra: dict[str, object] = {"failures": len(graded.failures), "contained": graded.contained, "whole": graded.whole}
     extra["memory"] = sandbox.counts_memory()
-    content = {"score": graded.score, "execution_time": round(seconds), "output": told, "extra_data": extra}
+    content = {"score": graded.score, "execution_time": round(seconds), "output": summary, "extra_data": extra}
     content |= {"tests": tests}
     write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 

@@ -71,29 +71,29 @@ def grade_adaptation(
     kind = problem.split()[-1]
     most, seconds = GIVEN[kind] + MORE[kind][-1], sum(attempt.seconds for attempt in attempts.values())
     measured = ", ".join(f"{NAMES[t]} {a.accuracy:.1f} %" for t, a in attempts.items() if a.accuracy is not None)
-    told = [f"{NAMES[target]}: {attempt.trouble}" for target, attempt in attempts.items() if attempt.trouble]
+    reasons = [f"{NAMES[target]}: {attempt.trouble}" for target, attempt in attempts.items() if attempt.trouble]
     passed = 0
     for target, attempt in attempts.items():
         if attempt.accuracy is None:
             continue
         line = lines[target]
         if line is None:
-            told.append(f"{NAMES[target]}: no number in 3-2 to be above of")
+            reasons.append(f"{NAMES[target]}: no number in 3-2 to be above of")
         elif attempt.accuracy > line or (attempt.accuracy == line and not beyond):
             passed += 1
         else:
-            told.append(
+            reasons.append(
                 f"{NAMES[target]}: {attempt.accuracy:.1f} % is not {'above' if beyond else 'at least'} {line:.1f} %"
             )
     if any(attempt.left_out for attempt in attempts.values()) and not any(a.wrong for a in attempts.values()):
-        return Result(problem, title, "left out", measured, "; ".join(told), seconds=seconds)
+        return Result(problem, title, "left out", measured, "; ".join(reasons), seconds=seconds)
     score = GIVEN[kind] + MORE[kind][passed] if any(a.accuracy is not None for a in attempts.values()) else 0.0
     if any(attempt.wrong for attempt in attempts.values()):
         score = 0.0
     elif any(attempt.differs for attempt in attempts.values()):
         score /= 2
     status: Status = "passed" if score == most else "failed"
-    return Result(problem, title, status, measured, "; ".join(told), score, most, seconds)
+    return Result(problem, title, status, measured, "; ".join(reasons), score, most, seconds)
 
 
 def grade_line(problem: str, title: str, attempt: Attempt, line: float | None, beyond: bool = False) -> Result:

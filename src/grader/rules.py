@@ -105,9 +105,9 @@ def _walk(node: tree_sitter.Node) -> Iterator[tuple[tree_sitter.Node, tree_sitte
     """Every node with its parent (node.parent would search it from the root)."""
     todo: list[tuple[tree_sitter.Node, tree_sitter.Node | None]] = [(node, None)]
     while todo:  # no recursion: a hostile script may be nested deeply
-        found, parent = todo.pop()
-        yield found, parent
-        todo.extend((child, found) for child in reversed(found.children))
+        current, parent = todo.pop()
+        yield current, parent
+        todo.extend((child, current) for child in reversed(current.children))
 
 
 def _base(word: str) -> str:
@@ -196,10 +196,10 @@ def _commands(
 def check_wrapper(root: Path, path: Path) -> list[Finding]:
     """Findings in a shell script. Raises Refused and TooComplicated."""
     script, name = read_source(root, path), path.relative_to(root).as_posix()
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
 
     def add(line: int, what: str, remedy: str, stops: bool = False) -> None:
-        found.setdefault((name, what), Finding(f"{name}:{line}", what, remedy, stops))
+        findings.setdefault((name, what), Finding(f"{name}:{line}", what, remedy, stops))
 
     if "\r\n" in script:
         add(1, "has Windows line ends: bash cannot run it", "commit it with LF (*.sh text eol=lf in .gitattributes)")
@@ -225,22 +225,22 @@ def check_wrapper(root: Path, path: Path) -> list[Finding]:
                 r".*/(dev/null|(usr/)?bin/(env|bash|sh))$", word
             ):
                 add(line, f"holds the absolute path {word[:60]}", "paths come as arguments, or relative to the script")
-    return list(found.values())
+    return list(findings.values())
 
 
 def called_scripts(root: Path, wrapper: Path) -> list[Path]:
     """The scripts in the repository that a wrapper names, or a shell script that it calls."""
-    found: dict[Path, None] = {wrapper.resolve(): None}
+    scripts: dict[Path, None] = {wrapper.resolve(): None}
     todo = [wrapper.resolve()]
     while todo:
         script = todo.pop()
         for path in _named_scripts(root, script):
-            if path not in found:
-                found[path] = None
+            if path not in scripts:
+                scripts[path] = None
                 todo += [path] if path.suffix != ".py" else []
-            if len(found) > FILES:
+            if len(scripts) > FILES:
                 raise TooComplicated
-    return list(found)[1:]
+    return list(scripts)[1:]
 
 
 def _named_scripts(root: Path, script: Path) -> Iterator[Path]:
@@ -292,7 +292,7 @@ def _is_ours(places: list[Path], name: str) -> bool:
 
 def check_python(root: Path, script: Path) -> list[Finding]:
     """Findings in a script and in every module of the repository that it imports, however deep."""
-    found: dict[tuple[str, str], Finding] = {}
+    findings: dict[tuple[str, str], Finding] = {}
     todo: list[Path] = [script]
     seen: set[Path] = set()
     while todo:
@@ -306,7 +306,7 @@ def check_python(root: Path, script: Path) -> list[Finding]:
         try:
             tree = ast.parse(read_source(root, path))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            found[name, "syntax"] = Finding(name, f"is not Python ({error})"[:200], "correct it", True)
+            findings[name, "syntax"] = Finding(name, f"is not Python ({error})"[:200], "correct it", True)
             continue
         places = [script.parent, root, root / "src"]
         package = list(path.relative_to(root / "src" if path.is_relative_to(root / "src") else root).parts[:-1])
@@ -317,10 +317,10 @@ def check_python(root: Path, script: Path) -> list[Finding]:
                 todo.append(target.resolve())
             elif top and top not in PACKAGES | set(sys.stdlib_module_names) and not _is_ours(places, module):
                 remedy = f"only {', '.join(sorted(PACKAGES))} and the standard library are there"
-                found.setdefault((name, top), Finding(f"{name}:{line}", f"imports {top}", remedy))
+                findings.setdefault((name, top), Finding(f"{name}:{line}", f"imports {top}", remedy))
         for finding in _calls(tree, name):
-            found.setdefault((name, finding.what), finding)
-    return list(found.values())
+            findings.setdefault((name, finding.what), finding)
+    return list(findings.values())
 
 
 def _calls(tree: ast.AST, name: str) -> Iterator[Finding]:
@@ -428,7 +428,7 @@ def every_file(root: Path) -> Iterator[Path]:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name, reverse=True)
         except OSError:  # unreadable, or its path is too long
             continue
-        found = []
+        files = []
         for entry in entries:
             if entry.name == ".git":
                 continue
@@ -436,26 +436,26 @@ def every_file(root: Path) -> Iterator[Path]:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append(entry.path)
                 elif entry.is_file(follow_symlinks=False):
-                    found.append(Path(entry.path))
-        yield from reversed(found)
+                    files.append(Path(entry.path))
+        yield from reversed(files)
 
 
 def check_files(root: Path) -> list[Finding]:
     """Files that are too large, and weights that hold more than tensors."""
-    found = []
+    findings = []
     for path in every_file(root):
         name = path.relative_to(root).as_posix()
         if (size := path.lstat().st_size) > LARGEST:
             remedy = "a smaller model, or fetch it by wget"
-            found.append(Finding(name, f"is {size / 2**20:.0f} MiB, over {LARGEST >> 20}", remedy))
+            findings.append(Finding(name, f"is {size / 2**20:.0f} MiB, over {LARGEST >> 20}", remedy))
         names, trouble = pickled_names(Place(root, name))
         code = sorted(entry for entry in names if not PLAIN.match(entry))
         if code:
             what = f"pickles {code[0].replace(' ', '.')}" + (f" and {len(code) - 1} more" if len(code) > 1 else "")
-            found.append(Finding(name, f"{what}: code, not only tensors", "save model.state_dict()"))
+            findings.append(Finding(name, f"{what}: code, not only tensors", "save model.state_dict()"))
         if trouble:
-            found.append(Finding(name, f"is an archive that cannot be read ({trouble})", "save it by torch.save"))
-    return found
+            findings.append(Finding(name, f"is an archive that cannot be read ({trouble})", "save it by torch.save"))
+    return findings
 
 
 # All rules, in a process of their own
@@ -469,10 +469,10 @@ def wrapper_findings(root: Path, name: str) -> list[Finding]:
         wrapper = (root / name).resolve()
         if not wrapper.is_relative_to(root):
             return [Finding(name, "is a link out of the repository", "a script of its own", True)]
-        found = check_wrapper(root, wrapper)
+        findings = check_wrapper(root, wrapper)
         for script in called_scripts(root, wrapper):
-            found += (check_python if script.suffix == ".py" else check_wrapper)(root, script)
-        return list(dict.fromkeys(found))
+            findings += (check_python if script.suffix == ".py" else check_wrapper)(root, script)
+        return list(dict.fromkeys(findings))
     except TooComplicated:
         return [Finding(name, "is too complicated to check", "a short, plain script", True)]
     except Exception as error:
@@ -501,13 +501,13 @@ def check_apart(root: Path, names: Sequence[str], seconds: float = SECONDS) -> d
             raise RuntimeError(f"static rules: {err.read()[-2_000:].decode('utf-8', 'replace')}")
         out.seek(0)
         lines = out.read().decode("utf-8").split("\n")[:-1]
-    found = {name: [Finding(*row) for row in rows] for name, rows in map(json.loads, lines)}
+    findings = {name: [Finding(*row) for row in rows] for name, rows in map(json.loads, lines)}
     for name in (*names, ""):
-        if name not in found:
+        if name not in findings:
             what = "is too complicated to check" if name else "are too many, or too complicated, to check"
             there = not name or os.path.lexists(root / name)
-            found[name] = [Finding(name or "files", what, "a short, plain script", bool(name))] if there else []
-    return found
+            findings[name] = [Finding(name or "files", what, "a short, plain script", bool(name))] if there else []
+    return findings
 
 
 def main() -> None:

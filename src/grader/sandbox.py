@@ -146,18 +146,18 @@ def run(
     start = time.monotonic()
     words = limited(command, limits.file)
     started = bubblewrap()
-    status, told = os.pipe()  # where bubblewrap says that the command has run
+    status, writing = os.pipe()  # where bubblewrap says that the command has run
     passed: tuple[int, ...] = ()
     if started:
         flags = _flags(started, cwd, writable, readable, hidden, limits.network)
-        passed = (told, arguments := _as_file(flags))
-        words = [*started, "--json-status-fd", str(told), "--args", str(arguments), "--", *words]
+        passed = (writing, arguments := _as_file(flags))
+        words = [*started, "--json-status-fd", str(writing), "--args", str(arguments), "--", *words]
     group = memory.cgroup(limits.memory)
     process = subprocess.Popen(
         group.entering(words) if group else words, cwd=cwd, env=environment(home), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, pass_fds=passed,
     )  # fmt: skip
-    for descriptor in (told, *passed[1:]):
+    for descriptor in (writing, *passed[1:]):
         os.close(descriptor)
     too_large = f"used more than {limits.memory / 2**30:g} GiB of memory"
     ended, peak, streams = "", 0, _Streams(process)
@@ -265,10 +265,10 @@ class _Streams:
         if not self.selector.get_map():
             time.sleep(seconds)
             return False
-        ready, found = self.selector.select(seconds), False
+        ready, any_read = self.selector.select(seconds), False
         for key, _ in ready:
             block = os.read(key.fd, 1 << 16)
-            found = found or bool(block)
+            any_read = any_read or bool(block)
             self.total += len(block)
             if not block:
                 self.selector.unregister(key.fileobj)
@@ -276,7 +276,7 @@ class _Streams:
                 self.kept[0] = (self.kept[0] + block)[:KEPT]
             else:
                 self.kept[1] = (self.kept[1] + block)[-KEPT:]
-        return found
+        return any_read
 
     def close(self) -> None:
         for _ in range(1_000):  # what still lies in the pipes; nobody writes any more

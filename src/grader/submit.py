@@ -92,13 +92,13 @@ class Collection:
 
 def reached(scripts: Iterable[str]) -> list[Path]:
     """The scripts and every module of ours that they import, however deep; relative to the repository."""
-    found: list[Path] = []
+    modules: list[Path] = []
     todo = [ROOT / script for script in scripts]
     while todo:
         path = todo.pop()
-        if path in found or not path.is_file():
+        if path in modules or not path.is_file():
             continue
-        found.append(path)
+        modules.append(path)
         package = path.relative_to(ROOT / "src").parts[:-1] if path.is_relative_to(ROOT / "src") else ()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names: list[str] = []
@@ -114,27 +114,27 @@ def reached(scripts: Iterable[str]) -> list[Path]:
                     todo += [place.joinpath(*parts).with_suffix(".py"), place.joinpath(*parts, "__init__.py")]
                 for depth in range(1, len(parts)):
                     todo.append(ROOT.joinpath("src", *parts[:depth], "__init__.py"))
-    return sorted(path.relative_to(ROOT) for path in found)
+    return sorted(path.relative_to(ROOT) for path in modules)
 
 
 def _repository(wrappers: dict[str, str], trainings: tuple[str, ...], models: list[str], report: str) -> Collection:
     """The tree of a submission repository: wrappers, what they call, trainings, weights, the report."""
     from dlcv.checkpoint import read_manifest  # here: torch takes seconds, and other courses need none
 
-    found = Collection()
-    found.add(report, report, f"make report STUDENT_ID={report.split('_', 1)[1].removesuffix('.pdf')}")
-    found.add_all([*wrappers, "requirements.txt", "download_models.sh"])
+    collection = Collection()
+    collection.add(report, report, f"make report STUDENT_ID={report.split('_', 1)[1].removesuffix('.pdf')}")
+    collection.add_all([*wrappers, "requirements.txt", "download_models.sh"])
     scripts = [f"inference/{name}" for name in dict.fromkeys(wrappers.values())] + [
         f"train/{name}" for name in trainings
     ]
-    found.add_all([*scripts, *(path for path in reached(scripts) if path.as_posix() not in scripts)])
+    collection.add_all([*scripts, *(path for path in reached(scripts) if path.as_posix() not in scripts)])
     for model in models:
-        found.add(f"checkpoints/{model}", f"checkpoints/{model}", "its training has to be published")
+        collection.add(f"checkpoints/{model}", f"checkpoints/{model}", "its training has to be published")
     manifest = read_manifest(ROOT / "checkpoints" / "MANIFEST")
     lines = "".join(f"{manifest[model]}  {model}\n" for model in sorted(models) if model in manifest)
-    found.made["checkpoints/MANIFEST"] = lines.encode()
-    found.made["README.txt"] = DLCV_README.format(training=trainings[0]).encode()
-    return found
+    collection.made["checkpoints/MANIFEST"] = lines.encode()
+    collection.made["README.txt"] = DLCV_README.format(training=trainings[0]).encode()
+    return collection
 
 
 def collect_dlcv(course: str, student: str) -> Collection:
@@ -158,10 +158,10 @@ def collect_dlcv(course: str, student: str) -> Collection:
     )  # fmt: skip
 
 
-def _folder(found: Collection, base: Path, folder: str, suffix: str = ".py") -> None:
+def _folder(collection: Collection, base: Path, folder: str, suffix: str = ".py") -> None:
     names = {path.name for path in (ROOT / base / folder).glob(f"*{suffix}")}
     for name in sorted(names | {f"{stem}{suffix}" for stem in REQUIRED[folder]}):
-        found.add(f"{folder}/{name}", base / folder / name)
+        collection.add(f"{folder}/{name}", base / folder / name)
 
 
 def unbuilt(course: str) -> list[str]:
@@ -174,53 +174,55 @@ def unbuilt(course: str) -> list[str]:
 
 
 def collect_part1() -> Collection:
-    found = Collection()
+    collection = Collection()
     for folder in ("modules", "optimizer"):
-        _folder(found, PART1, folder)
-    return found
+        _folder(collection, PART1, folder)
+    return collection
 
 
 def collect_part2() -> Collection:
-    found = Collection()
-    _folder(found, PART2, "configs", ".yaml")
+    collection = Collection()
+    _folder(collection, PART2, "configs", ".yaml")
     for folder in ("losses", "models"):
-        _folder(found, PART2, folder)
+        _folder(collection, PART2, folder)
     for name in ("twolayernet", "vanillacnn", "mymodel"):
-        found.add(f"checkpoints/{name}.pth", PART2 / "checkpoints" / f"{name}.pth", "its training has to be published")
-    found.add("solver.py", PART2 / "solver.py")
-    return found
+        collection.add(
+            f"checkpoints/{name}.pth", PART2 / "checkpoints" / f"{name}.pth", "its training has to be published"
+        )
+    collection.add("solver.py", PART2 / "solver.py")
+    return collection
 
 
 def collect_tud() -> Collection:
-    found = Collection()
-    found.add("calculations.pdf", "tud.pdf", "make report")
+    collection = Collection()
+    collection.add("calculations.pdf", "tud.pdf", "make report")
     scripts = [f"{part}.py" for name in TUD_FIGURES for part in (f"train/train_{name}", f"report/{name}_figures")]
     for path in reached([*scripts, "src/dlcv/data/get.py", "inference/sample_flowers.py"]):
-        found.add(f"code/{path.as_posix()}", path)
+        collection.add(f"code/{path.as_posix()}", path)
     for name in ("requirements.txt", "get_dataset.sh", "report/latents.html", "report/style.mplstyle"):
-        found.add(f"code/{name}", name)
+        collection.add(f"code/{name}", name)
     for name in ("autoencoder.pth", "autoencoder_below.pth", "flowers.pth"):
-        found.add(f"model/{name}", f"checkpoints/{name}", "its training has to be published")
-    found.made["README.txt"] = TUD_README.encode()
+        collection.add(f"model/{name}", f"checkpoints/{name}", "its training has to be published")
+    collection.made["README.txt"] = TUD_README.encode()
     for name, kinds in TUD_FIGURES.items():
         figures = sorted((ROOT / "report" / "figures").glob(f"{name}_*.*"))
         for path in figures:
-            found.add(f"figures/{path.name}", path.relative_to(ROOT))
+            collection.add(f"figures/{path.name}", path.relative_to(ROOT))
         for kind in kinds:
             if not any(kind in path.name for path in figures):
-                found.missing.append(f"figures/{name}_{kind}*.png (python report/{name}_figures.py)")
-    return found
+                collection.missing.append(f"figures/{name}_{kind}*.png (python report/{name}_figures.py)")
+    return collection
 
 
 def collect_report(name: str) -> Collection:
-    found = Collection()
-    found.add(name, name, "make report")
-    return found
+    collection = Collection()
+    collection.add(name, name, "make report")
+    return collection
 
 
-def archive(found: Collection, top: str = "") -> bytes:
+def archive(collection: Collection, top: str = "") -> bytes:
     """The zip: the same bytes for the same files; shell scripts can be executed."""
-    contents = {name: path.read_bytes() for name, path in found.files.items()} | found.made
+    contents = {name: path.read_bytes() for name, path in collection.files.items()} | collection.made
     named = {f"{top}{name}": content for name, content in sorted(contents.items())}
     return zip_bytes(named, [name for name in named if name.endswith(".sh")])
 
@@ -229,20 +231,20 @@ def build(course: str, name: str, student: str) -> tuple[str, bytes]:
     """File name and bytes of a submission. Raises UserError naming all that is missing, or what is too large."""
     if course in PAIRS:
         number = "3" if course == "dlcv2020" else "2"
-        found, file, top = collect_dlcv(course, student), f"hw{number}_{student}.zip", f"hw{number}-{student}/"
+        collection, file, top = collect_dlcv(course, student), f"hw{number}_{student}.zip", f"hw{number}-{student}/"
     elif course == "tud":
         composed = unicodedata.normalize("NFC", name)  # macOS writes ü as u and two dots, which are no letter
         parts = re.sub(r"[^\w]+", "-", composed.strip().lower()).strip("-")
-        found, file, top = collect_tud(), f"{parts}-homework-03.zip", ""
+        collection, file, top = collect_tud(), f"{parts}-homework-03.zip", ""
     elif course in ("cs7643-part1", "cs7643-part2"):
-        found, file, top = (collect_part1() if course.endswith("1") else collect_part2()), f"{course}.zip", ""
+        collection, file, top = (collect_part1() if course.endswith("1") else collect_part2()), f"{course}.zip", ""
     else:
-        found, file, top = collect_report(f"{course}.pdf"), f"{course}.pdf", ""
-    found.missing += [f"sub-problem {text} (not built yet)" for text in unbuilt(course)]
-    if found.missing:
-        raise cli.UserError(f"{course} is incomplete: {'; '.join(found.missing)}")
-    content = next(iter(found.files.values())).read_bytes() if file.endswith(".pdf") else archive(found, top)
-    largest = max((path.stat().st_size for path in found.files.values()), default=0)
+        collection, file, top = collect_report(f"{course}.pdf"), f"{course}.pdf", ""
+    collection.missing += [f"sub-problem {text} (not built yet)" for text in unbuilt(course)]
+    if collection.missing:
+        raise cli.UserError(f"{course} is incomplete: {'; '.join(collection.missing)}")
+    content = next(iter(collection.files.values())).read_bytes() if file.endswith(".pdf") else archive(collection, top)
+    largest = max((path.stat().st_size for path in collection.files.values()), default=0)
     if (len(content) if course not in PAIRS else largest) > LARGEST:
         raise cli.UserError(f"{course} is too large: {max(len(content), largest) >> 20} MiB; at most 100")
     return file, content

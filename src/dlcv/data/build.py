@@ -86,14 +86,14 @@ def course_archive(out: Path, get: Get) -> bool:
                     member.filename = member.filename.replace("\\", "/")  # of some programs on Windows
                     if not member.filename.startswith("__MACOSX"):
                         content.extract(member, partial)  # which stays below, whatever the name
-            found = next((path.parent for path in sorted(partial.rglob("digits")) if path.is_dir()), None)
-            if found is None:
+            top = next((path.parent for path in sorted(partial.rglob("digits")) if path.is_dir()), None)
+            if top is None:
                 print(f"{name} holds no folder digits/; going on without it")
                 continue
             for part in ("digits", "face"):
-                if (found / part).is_dir() and not (out / "hw3_data" / part).exists():
+                if (top / part).is_dir() and not (out / "hw3_data" / part).exists():
                     (out / "hw3_data").mkdir(parents=True, exist_ok=True)
-                    (found / part).rename(out / "hw3_data" / part)
+                    (top / part).rename(out / "hw3_data" / part)
             return True
         finally:
             shutil.rmtree(partial, ignore_errors=True)

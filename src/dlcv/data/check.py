@@ -48,9 +48,9 @@ def check_split(data: Path | None, domain: str, split: str) -> tuple[list[str], 
 
     with ThreadPoolExecutor(2) as pool:
         looks = list(pool.map(look, names))
-    faults += _shorten([found for found in looks if isinstance(found, str)])
-    modes = Counter(found[0] for found in looks if not isinstance(found, str))
-    sizes = Counter(found[1] for found in looks if not isinstance(found, str))
+    faults += _shorten([item for item in looks if isinstance(item, str)])
+    modes = Counter(item[0] for item in looks if not isinstance(item, str))
+    sizes = Counter(item[1] for item in looks if not isinstance(item, str))
     for found_mode, n in modes.items():
         if found_mode != mode:
             differences.append(

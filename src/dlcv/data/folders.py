@@ -19,7 +19,7 @@ from dlcv.data.layout import list_images
 from dlcv.files import atomic_path
 from dlcv.images import read_rgb
 
-_THREADS = 2  # half of the work is the interpreter's: a third thread gains nothing (docs/LOG.md)
+_THREADS = 2  # half of the work is the interpreter's: a third gains nothing: docs/LOG.md, "Decoding small PNGs"
 _FORMAT = 2  # of the cache: to be counted up whenever other pixels come out of the same file
 _BLOCK = 500  # files that a thread decodes at a time
 _LARGE = 1 << 16  # bytes; no plain PNG of ours has as many, and what has goes to read_rgb, which knows a limit
@@ -111,10 +111,10 @@ class _PlainPngs:
 
 def fingerprint(*tensors: torch.Tensor) -> str:
     """16 hexadecimal digits that say which images (and labels) these are: of the SHA-256 of their bytes."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for tensor in tensors:
-        found.update(np.ascontiguousarray(tensor.numpy()).data)
-    return found.hexdigest()[:16]
+        digest.update(np.ascontiguousarray(tensor.numpy()).data)
+    return digest.hexdigest()[:16]
 
 
 def cache_folder() -> Path | None:

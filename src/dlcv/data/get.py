@@ -13,7 +13,9 @@ face            1.5 GB      0.5 GB      2 minutes
 fashion_mnist   31 MB       31 MB       seconds
 cifar10         170 MB      170 MB      seconds
 flowers         345 MB      0.35 GB     seconds
-The downloads stay: twice the space while both are there. Remove <out>/downloads when all parts are in place.
+all             2.4 GB      1.8 GB      8 minutes
+Where a course's archive can be had, digits and face come from it instead, and are only unpacked. The downloads stay:
+both columns of space while they are there. Remove <out>/downloads when all parts are in place.
 
 Where a download is refused (Google Drive allows only so many a day), fetch the file with a browser, save it in
 <out>/downloads under the name that --list shows, and run this again: it is verified and used.

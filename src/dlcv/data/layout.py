@@ -106,8 +106,8 @@ def read_label_csv(path: Path) -> dict[str, int]:
     """image_name → label of a course csv. Raises UserError for anything that is not `name,digit`."""
     rows = read_csv(path)
     if not rows or rows[0] != ["image_name", "label"]:
-        found = f", found {','.join(rows[0])[:80]}" if rows else ""
-        raise UserError(f"{path}: the first line must be image_name,label{found}")
+        shown = f", found {','.join(rows[0])[:80]}" if rows else ""
+        raise UserError(f"{path}: the first line must be image_name,label{shown}")
     table: dict[str, int] = {}
     for number, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or row[1] not in tuple("0123456789"):

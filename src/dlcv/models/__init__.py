@@ -1,1 +1,2 @@
-"""The networks, one file each; a file here imports torch and nothing of ours."""
+"""The networks. A model's file imports torch and at most another model; table.py, which knows them all, is the
+exception."""

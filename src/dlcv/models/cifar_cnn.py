@@ -14,7 +14,7 @@ from torch import nn
 @dataclass(frozen=True)
 class CifarCNNConfig:
     separable: bool = False  # stages 2 and 3: Part B of the question
-    dropout: float = 0.5  # before and behind the fully connected layer of 500
+    dropout: float = 0.3  # before and behind the fully connected layer of 500
     mean: tuple[float, float, float] = (0.4914, 0.4822, 0.4465)
     std: tuple[float, float, float] = (0.2470, 0.2435, 0.2616)
 

@@ -19,7 +19,7 @@ class GeneratorConfig:
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
+    width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
 
 
 def _initialise(module: nn.Module) -> None:

@@ -18,7 +18,7 @@ class SAGANGeneratorConfig:
     latent_dim: int = 100
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
-    norm: bool = True  # spectral norm in all but the last layer; the authors' code has it there, too
+    norm: bool = True  # spectral norm in all but the last layer; the authors' code norms that layer, too
     fine: int = 0  # channels of a last hidden layer at 64x64; 0: none
 
 

@@ -7,7 +7,7 @@ begin small and grow (Karras et al. 2018, arXiv:1710.10196).
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -19,7 +19,7 @@ BLUR = (1.0, 3.0, 3.0, 1.0)  # the paper's low-pass filter, before normalisation
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class StyleGAN2GeneratorConfig:
     channels: tuple[int, ...] = (128, 128, 64, 48, 24)  # at 4, 8, 16, … pixels
     latent_dim: int = 128  # D, of z and w
     mapping_layers: int = 4
@@ -27,7 +27,7 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
-class DiscriminatorConfig:
+class StyleGAN2DiscriminatorConfig:
     channels: tuple[int, ...] = (128, 128, 64, 48, 24)  # at 4, 8, 16, … pixels
     group: int = 4  # images that the minibatch deviation is taken over
 
@@ -47,7 +47,7 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """A convolution under the same rule, with zero padding that keeps the size."""
+    """A convolution scaled as EqualLinear is, with zero padding that keeps the size."""
 
     def __init__(self, inputs: int, outputs: int, size: int, bias: bool = True) -> None:
         super().__init__()
@@ -144,11 +144,11 @@ class ToRGB(nn.Module):
 class StyleGAN2Generator(nn.Module):
     """The generator with skip connections: every resolution adds to an RGB picture that is enlarged on the way."""
 
-    Config = GeneratorConfig
+    Config = StyleGAN2GeneratorConfig
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: StyleGAN2GeneratorConfig) -> None:
         super().__init__()
-        config = GeneratorConfig(tuple(config.channels), config.latent_dim, config.mapping_layers, config.mapping_lr)
+        config = replace(config, channels=tuple(config.channels))
         self.config = config
         c, d = config.channels, config.latent_dim
         self.mapping = nn.ModuleList([EqualLinear(d, d, lr=config.mapping_lr) for _ in range(config.mapping_layers)])
@@ -239,11 +239,11 @@ class ResidualBlock(nn.Module):
 class StyleGAN2Discriminator(nn.Module):
     """The residual discriminator; its last layers also see how varied a group of images is."""
 
-    Config = DiscriminatorConfig
+    Config = StyleGAN2DiscriminatorConfig
 
-    def __init__(self, config: DiscriminatorConfig) -> None:
+    def __init__(self, config: StyleGAN2DiscriminatorConfig) -> None:
         super().__init__()
-        config = DiscriminatorConfig(tuple(config.channels), config.group)
+        config = replace(config, channels=tuple(config.channels))
         self.config = config
         c = config.channels
         # From the full resolution down to 4x4. A training that begins small uses the later ones first.
