@@ -245,7 +245,7 @@ class Facts:
         return f"{spearmanr(*([float(line[metric]) for line in lines] for metric in (a, b))).statistic:.2f}"
 
     def correlation_within(self, a: str, b: str) -> dict[str, str]:
-        """Spearman's correlation of two metrics over the targets of one run: the least, median and largest of the runs."""
+        """Spearman's correlation of two metrics over the targets of each run: least, median and most."""
         runs = defaultdict(list)
         for line in read_rows(self._inversion_csv()):
             runs[line["run"]].append((float(line[a]), float(line[b])))
