@@ -12,12 +12,13 @@ from scipy.stats import spearmanr
 from tables import FACE_DIGITS, csv_of, face_scores, inversion_rows, inversion_title, read_table
 
 from dlcv import cli
-from dlcv.checkpoint import read_checkpoint
+from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
 from dlcv.data.flowers import CHOSEN
 from dlcv.files import read_rows
 from dlcv.models.dann import DomainClassifier
+from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.models.table import load_any
 from grader.submit import reached
 
@@ -271,7 +272,7 @@ class Facts:
     def free_values(self) -> dict[str, int]:
         """How many numbers a search changes, counted from the generator: for each image in Z and W ("w"), in W+ ("w+"),
         in its noise inputs; of the weights that `tune` changes, for all images; and the values of an image's pixels."""
-        g = load_any(ROOT / "checkpoints" / "stylegan2.pth")
+        g = load_model(StyleGAN2Generator, ROOT / "checkpoints" / "stylegan2.pth")
         weights, mapping = (sum(p.numel() for p in part.parameters()) for part in (g, g.mapping))
         return {
             "layers": g.layers,
