@@ -2,6 +2,7 @@
 
     python report/cifar_cnn_results.py --evaluate     # reads the test set through dlcv.evaluate, once a run
     python report/cifar_cnn_results.py                # writes docs/models/cifar_cnn.md, report/figures/cifar_cnn_*.png
+    python report/cifar_cnn_results.py --time         # also measures both networks' time an image
 
 Runs: runs/cifar_cnn_{plain,separable}_seed*; of those that are not there any more, what docs/results/cifar_cnn_runs.csv
 has. The rows of the submitted models are the ledger's for checkpoints/cifar_cnn_*.pth (dlcv.evaluate).
@@ -12,6 +13,8 @@ as they are and with dropout off, so that both curves mean the same.
 import platform
 import re
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -23,7 +26,7 @@ with cli.packages_needed(__doc__):
     import torch
     import torch.nn.functional as F
     from answers import add_arguments, kept_result, look
-    from plotting import add_out, plt, save, tidy
+    from plotting import PRINT, TEXT_WIDTH, add_out, plt, save, tidy
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
@@ -51,7 +54,7 @@ def evaluate(runs: list[Path], kept: Path, data: Path | None, ledger: Path) -> N
 
 def layer_table(model: CifarCNN) -> str:
     """The question's table, from the model: filters, feature map, weights with bias, neurons."""
-    rows = [("input", "", "32 x 32 x 3", "", "–")]
+    rows = [("input", "–", "32 x 32 x 3", "–", "–")]
     x, stage, total, neurons = torch.zeros(1, 3, 32, 32), 1, 0, 0
     for layer in model.net:
         x = layer(x)
@@ -66,7 +69,8 @@ def layer_table(model: CifarCNN) -> str:
         elif isinstance(layer, nn.MaxPool2d):
             name, shape, stage = f"Pool-{stage}", "max / 2 x 2 / 2 / 0", stage + 1
         elif isinstance(layer, nn.Linear):
-            name, shape, size = ("FC + ReLU" if layer.out_features == 500 else "Output, softmax"), "", str(x.shape[1])
+            name, size = ("FC + ReLU" if layer.out_features == 500 else "Output, softmax"), str(x.shape[1])
+            shape = f"{layer.in_features:,} → {layer.out_features}"
         else:
             continue  # ReLU, dropout and flattening have no row of their own
         neurons += x.numel()
@@ -107,14 +111,40 @@ def cost_table() -> str:
     return markdown(("one image", "Part A", "Part B", "A / B", "change"), rows)
 
 
+@torch.no_grad()
+def time_table(rounds: int = 21) -> str:
+    """Milliseconds of processor time an image on one thread: the median of rounds in which both networks take turns.
+
+    Processor time, for on a machine with other work the clock also counts the waiting.
+    """
+    torch.set_num_threads(1)
+    models = [CifarCNN(CifarCNNConfig(separable=separable)).eval() for separable in (False, True)]
+    rows = []
+    for batch, repeats in ((1, 10), (128, 1)):
+        x, seconds = torch.rand(batch, 3, 32, 32), np.empty((rounds, len(models)))
+        for index in [*np.ndindex(2, len(models)), *np.ndindex(rounds, len(models))]:  # two rounds to warm up
+            start = time.thread_time()
+            for _ in range(repeats):
+                models[index[1]](x)
+            seconds[index] = (time.thread_time() - start) / repeats
+        first, second = 1000 * np.median(seconds, axis=0) / batch
+        rows.append((f"batches of {batch}", f"{first:.2f}", f"{second:.2f}", f"{first / second:.1f}"))
+    return markdown(("processor time, ms an image", "Part A", "Part B", "A / B"), rows)
+
+
 def setup_table(checkpoint: Path) -> str:
     provenance = read_checkpoint(checkpoint)["provenance"]
     r = provenance["recipe"]
+    means, stds = (", ".join(f"{value:.4f}" for value in part) for part in (CifarCNNConfig.mean, CifarCNNConfig.std))
     values = {
-        "library": f"PyTorch {provenance['torch']}, Python {platform.python_version()}",
+        "library": f"PyTorch {provenance['torch']}, Python {platform.python_version()}; "
+        f"NumPy {version('numpy')} (arrays), matplotlib {version('matplotlib')} (figures)",
         "loss": "cross entropy of the softmax output, mean over the batch",
-        "training images": f"{provenance['data']['training']:,}; no validation images in the final runs",
-        "augmentation": f"mirrored (half of them), moved by up to {r['shift']} pixels; channels standardised",
+        "training images": f"all {provenance['data']['training']:,}; no image is held out in the final runs",
+        "hyper-parameters": "usual values; only the learning rate was tried first, with 5,000 training images held out",
+        "augmentation": f"mirrored with probability 0.5; moved by -{r['shift']} to {r['shift']} whole pixels in each "
+        "direction, all equally likely; pixels that come in repeat the image mirrored at its edge",
+        "standardisation": f"(x - mean) / deviation for x in [0, 1]; mean {means}; deviation {stds} (R, G, B)",
         "optimizer": f"SGD, Nesterov momentum {r['momentum']}, weight decay {r['weight_decay']}",
         "learning rate": f"linear from 0 to {r['lr']} in the first epoch, then a cosine to 0; the same in Part B",
         "batch size": str(r["batch_size"]),
@@ -124,7 +154,7 @@ def setup_table(checkpoint: Path) -> str:
         "initialisation": "PyTorch's default",
         "seeds": "0, 1, 2; weights handed in and curves are those of seed 0",
         "precision": "bfloat16 autocast in training, float32 in evaluation" if r["bf16"] else "float32",
-        "hardware": "no GPU: one core of an AMD EPYC, about ten minutes a run",
+        "hardware": "no GPU: one core of an AMD EPYC",
     }
     return markdown(("", ""), values.items())
 
@@ -200,6 +230,19 @@ def draw_curves(kind: str, kept: Path, path: Path) -> None:
     save(figure, path)
 
 
+def draw_both(path: Path) -> None:
+    """Test accuracy of both networks' seed 0 by epoch in one plot, from the ledger."""
+    reads = [read for read in read_rows(LEDGER) if read["split"] == "test"]
+    figure, axes = plt.subplots(figsize=(TEXT_WIDTH, 2.2))
+    for kind, label in (("plain", "Part A"), ("separable", "Part B")):
+        folder = f"runs/cifar_cnn_{kind}_seed0/snapshots/"
+        values = {read["checkpoint"]: 100 * float(read["accuracy"]) for read in reads if folder in read["checkpoint"]}
+        axes.plot(range(1, len(values) + 1), [values[snapshot] for snapshot in sorted(values)], label=label)
+    axes.set(xlabel="epoch", ylabel="test accuracy, %")
+    tidy(axes, loc="lower right")
+    save(figure, path, dpi=PRINT)
+
+
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     add_arguments(parser)
@@ -207,6 +250,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cifar_cnn"), help="what was read, for drawing")
     add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
+    parser.add_argument("--time", action="store_true", help="also measure the time an image; it stays as it is without")
     args = parser.parse_args()
     names = r"cifar_cnn_(plain|separable)_seed\d+"  # not what --quick or --hold-out leave behind
     runs = sorted(p.parent for p in args.runs.glob("cifar_cnn_*/model.pth") if re.fullmatch(names, p.parent.name))
@@ -221,7 +265,10 @@ def main() -> None:
         "cifar cnn setup": setup_table(runs[0] / "model.pth" if runs else CHECKPOINTS / "cifar_cnn_plain.pth"),
         "cifar cnn results": final_table(collect(runs, args.kept)),
     }
+    if args.time:
+        written["cifar cnn time"] = time_table()
     fill([DOCS / "models" / "cifar_cnn.md"], written)
+    draw_both(args.out / "cifar_cnn_both.png")
     for kind in NAMES:
         if any(run.name == f"cifar_cnn_{kind}_seed0" for run in runs):
             draw_curves(kind, args.kept, args.out / f"cifar_cnn_{kind}.png")

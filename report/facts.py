@@ -1,7 +1,7 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
@@ -12,12 +12,13 @@ from scipy.stats import spearmanr
 from tables import FACE_DIGITS, csv_of, face_scores, inversion_rows, inversion_title, read_table
 
 from dlcv import cli
-from dlcv.checkpoint import read_checkpoint
+from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
 from dlcv.data.flowers import CHOSEN
 from dlcv.files import read_rows
 from dlcv.models.dann import DomainClassifier
+from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.models.table import load_any
 from grader.submit import reached
 
@@ -247,6 +248,67 @@ class Facts:
         """Spearman's correlation of two metrics over all runs and targets."""
         lines = read_rows(self._inversion_csv())
         return f"{spearmanr(*([float(line[metric]) for line in lines] for metric in (a, b))).statistic:.2f}"
+
+    def correlation_within(self, a: str, b: str) -> dict[str, str]:
+        """Spearman's correlation of two metrics over the targets of each run: least, median and most."""
+        runs = defaultdict(list)
+        for line in read_rows(self._inversion_csv()):
+            runs[line["run"]].append((float(line[a]), float(line[b])))
+        values = [spearmanr(*zip(*pairs, strict=True)).statistic for pairs in runs.values()]
+        middle = {"least": min(values), "median": float(np.median(values)), "most": max(values)}
+        return {name: f"{value:.2f}" for name, value in middle.items()}
+
+    def inversion_trials(self) -> dict[str, list[tuple[str, str]]]:
+        """Each weight of the own loss and of the pull → (value, score) in rising order, the first guess among them.
+
+        The first guess is what inversion_settings.csv holds, for it won for every weight.
+        """
+        scores, settings = self.inversion_choice(), self.inversion_settings()
+        trials: dict[str, dict[float, str]] = {}
+        for run, score in scores.items():
+            name, _, value = run.rpartition("_")
+            if name:
+                first = scores["pull" if name == "pull" else "start"]
+                guess = float(settings[name.replace("-", "_")])
+                trials.setdefault(name, {guess: first})[float(value)] = score
+        return {name: [(f"{value:g}", by[value]) for value in sorted(by)] for name, by in trials.items()}
+
+    def free_values(self) -> dict[str, int]:
+        """How many numbers a search changes, counted from the generator: for each image in Z and W ("w"), in W+ ("w+"),
+        in its noise inputs; of the weights that `tune` changes, for all images; and the values of an image's pixels."""
+        g = load_model(StyleGAN2Generator, ROOT / "checkpoints" / "stylegan2.pth")
+        weights, mapping = (sum(p.numel() for p in part.parameters()) for part in (g, g.mapping))
+        return {
+            "layers": g.layers,
+            "w": g.config.latent_dim,
+            "w+": g.layers * g.config.latent_dim,
+            "noise": sum(noise.numel() for noise in g.fixed_noise()),
+            "weights": weights - mapping,
+            "pixels": 3 * g.size**2,
+        }
+
+    def viewed(self, comparison: str) -> dict[str, Any]:
+        """A blind comparison: number of viewers and targets, the title of the run chosen most, and on how many targets
+        all viewers chose it ("unanimous")."""
+        path = ROOT / "docs" / "results" / "inversion_preferences.csv"
+        lines = [row for row in read_rows(path) if row["comparison"] == comparison]
+        (run, _), *_ = Counter(row["chosen"] for row in lines).most_common()
+        targets = {row["image_name"] for row in lines}
+        others = {row["image_name"] for row in lines if row["chosen"] != run}
+        viewers = len({row["viewer"] for row in lines})
+        return {"viewers": viewers, "targets": len(targets), "run": run, "chosen": inversion_title(run),
+                "unanimous": len(targets - others)}  # fmt: skip
+
+    def agreement(self, comparison: str, *runs: str) -> dict[str, str]:
+        """Metric → on how many targets it is smallest, of these runs, for the one that the viewers chose most."""
+        lines, run = read_rows(self._inversion_csv()), self.viewed(comparison)["run"]
+        shown = {}
+        for metric in ("l2", "lpips", "cosine"):
+            values = {(line["run"], line["image_name"]): float(line[metric]) for line in lines}
+            images = {line["image_name"] for line in lines}
+            best = [min(runs, key=lambda r, image=image: values[r, image]) for image in images]  # type: ignore[misc]
+            shown[metric] = f"{best.count(run)} of {len(images)}"
+        return shown
 
     def preferences(self, comparison: str) -> dict[str, str]:
         """How often each run was chosen in a blind comparison (its title → count), and all of them under "all"."""

@@ -17,7 +17,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import FIGURES, add_out, draw_faces, plot_log, plt, save
+    from plotting import FIGURES, PRINT, TEXT_WIDTH, add_out, draw_faces, plot_log, plt, save
     from scipy.stats import rankdata, spearmanr
     from tables import SPACES, inversion_title
 
@@ -36,6 +36,7 @@ NAMES = {"l2": "L2 distance", "lpips": "LPIPS", "cosine": "cosine distance"}
 PART = 10  # targets in one picture
 EDITED = 4  # targets that are edited
 MIXTURES = 9  # columns of the interpolation
+MARKERS = {"coarse": "s", "pull": "^", "noise": "D", "tune": "v"}  # of a method
 COLOURS = {"z": "C0", "w": "C4", "w+": "C2"}  # of a space in every plot: blue, orange and green of the style
 
 
@@ -82,19 +83,22 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> int:
 def draw_metrics(runs: list[str], values: np.ndarray, path: Path) -> None:
     """Metric against metric, a dot for every run and image, and Spearman's correlation over all of them."""
     flat = values.reshape(-1, len(METRICS))
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4.2))
+    figure, grid = plt.subplots(2, 2, figsize=(TEXT_WIDTH, 5.4))
+    *axes, legend = grid.flat
     for axis, (a, b) in zip(axes, combinations(range(len(METRICS)), 2), strict=True):
         for index, run in enumerate(runs):
-            style = style_of(run)
-            inside = style["color"] if style["linestyle"] == "-" else "none"
-            axis.scatter(values[index, :, a], values[index, :, b], s=14, label=inversion_title(run),
-                         edgecolors=style["color"], facecolors=inside, linewidths=0.8)  # fmt: skip
+            colour, method = style_of(run)["color"], run.split("_")[-1]
+            inside = "none" if method == "mse" or method in MARKERS else colour
+            axis.scatter(values[index, :, a], values[index, :, b], s=12, label=inversion_title(run),
+                         marker=MARKERS.get(method, "o"), edgecolors="0.35" if method in MARKERS else colour,
+                         facecolors=inside, linewidths=0.7)  # fmt: skip
         correlation = spearmanr(flat[:, a], flat[:, b]).statistic
         axis.set(xlabel=NAMES[METRICS[a]], ylabel=NAMES[METRICS[b]], xscale="log", yscale="log")
-        axis.set_title(f"Spearman's correlation {correlation:.2f}", fontsize=11)
-    figure.legend(*axes[0].get_legend_handles_labels(), ncols=6, loc="lower center", fontsize=10)
-    figure.subplots_adjust(bottom=0.28, wspace=0.32)
-    save(figure, path)
+        axis.set_title(f"Spearman's correlation of all: {correlation:.2f}")
+    legend.axis("off")
+    legend.legend(*axes[0].get_legend_handles_labels(), loc="center")
+    figure.tight_layout()
+    save(figure, path, dpi=PRINT)
 
 
 def draw_disagreements(
@@ -193,6 +197,7 @@ def main() -> None:
     add_out(parser)
     args = parser.parse_args()
     runs, images, values = read_results(args.results)
+    draw_metrics(runs, values, args.out / "inversion_metrics.png")  # first, for it needs no run
     folder = args.runs / "targets"
     targets = {Path(name).stem: args.targets / name for name in list_images(args.targets)}
     g = load_generator(args.generator).double()
@@ -201,7 +206,6 @@ def main() -> None:
         draw_reconstructions(targets, folder, runs, images[start : start + PART], args.out / name)
     draw_summary(targets, folder, runs, images[:PART], args.out / "inversion_summary.png")
     draw_curves(folder, runs, args.out / "inversion_curves.png")
-    draw_metrics(runs, values, args.out / "inversion_metrics.png")
     draw_disagreements(targets, folder, runs, images, values, args.out / "inversion_disagreements.png")
     draw_edits(targets, folder, g, args.runs / "directions.npz", args.out / "inversion_edits.png")
     draw_interpolations(folder, g, args.out / "inversion_interpolations.png")

@@ -19,7 +19,14 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = load_script("cifar_cnn_results", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
-    names = ("part a layers", "part b layers", "cifar cnn setup", "cifar cnn results", "cifar cnn cost")
+    names = (
+        "part a layers",
+        "part b layers",
+        "cifar cnn setup",
+        "cifar cnn results",
+        "cifar cnn cost",
+        "cifar cnn time",
+    )
     (tmp_path / "docs" / "models" / "cifar_cnn.md").write_text(
         "".join(f"<!-- {n}: x -->\n<!-- end -->\n" for n in names)
     )
@@ -45,7 +52,15 @@ def test_layers_by_hand(script: ModuleType) -> None:
     assert cost["weights of stages 2 and 3"] == ["92,352", "11,392", "8.1", "-88 %"]
     assert cost["neurons (memory) in all"] == ["61,470", "71,806", "0.9", "+17 %"]
     table = script.layer_table(CifarCNN(CifarCNNConfig()).eval())
+    assert "| FC + ReLU | 1,152 → 500 | 500 |" in table
     assert "| Conv 1-1 + ReLU | 32 / 5 x 5 / 1 / 1 | 30 x 30 x 32 | 2,432 | 28,800 |" in table
+
+
+def test_time_of_an_image(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script.torch, "set_num_threads", lambda n: None)
+    for line in script.time_table(rounds=3).splitlines()[2:]:
+        first, second, ratio = (float(cell) for cell in line.split("|")[2:5])
+        assert min(first, second) > 0 and ratio == pytest.approx(first / second, rel=0.3)
 
 
 def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,6 +112,6 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
     monkeypatch.setattr("sys.argv", ["cifar_cnn_results.py", "--runs", str(tmp_path / "gone")])
     script.main()  # without the runs: what the csv has
     assert f"| {100 * float(test):.1f} (n = 1) |" in (tmp_path / "docs" / "models" / "cifar_cnn.md").read_text()
-    for kind in ("plain", "separable"):
+    for kind in ("plain", "separable", "both"):
         with Image.open(tmp_path / "figures" / f"cifar_cnn_{kind}.png") as image:
             assert np.asarray(image.convert("L")).std() > 1

@@ -36,6 +36,7 @@ KNOWN = "|".join(
         r"0\.9, 0\.999", "over 10,000 latents", "of the 10,000", "256 levels", r"version 0\.1", "150x150", "256x256",
         r"\bparts? [12]\b", "1/8, 1/4 and 1/2", "30 %", r"1 is best", r"1 by definition",
         r"\(0\) to themselves \(1\)",
+        r"\btargets? \d\d(, \d\d)*( and \d\d)?",
         "15 rows become 7, and 7 become 3", "the 70 percent that the question asks for", r"^== \d\. ",
     )
 )  # fmt: skip
