@@ -244,6 +244,11 @@ class Facts:
         )
         return f"{sum(mine[name] < theirs[name] for name in mine)} of {len(mine)}"
 
+    def nearest_training_face(self) -> str:
+        """The least L2 distance of a target to a training face or its mirror image."""
+        rows = read_rows(self._inversion_csv().with_name("inversion_nearest.csv"))
+        return min((row["l2"] for row in rows), key=float)
+
     def inversion_correlation(self, a: str, b: str) -> str:
         """Spearman's correlation of two metrics over all runs and targets."""
         lines = read_rows(self._inversion_csv())
