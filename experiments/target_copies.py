@@ -25,7 +25,7 @@ RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "inversion_
 
 
 def nearest(targets: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of uint8 images (N, 3, H, W): the least L2 distance to a face or its mirror image, and that face's row; (N,) both."""
+    """For uint8 images (N, 3, H, W): the least L2 distance (N,) to a face or its mirror image, and its row (N,)."""
     wanted = to_float(targets).flatten(1).double()
     least, row = torch.full((len(wanted),), torch.inf, dtype=torch.float64), torch.zeros(len(wanted), dtype=torch.long)
     for mirrored in (False, True):
