@@ -42,10 +42,10 @@ def draw_digits(data: Path | None, domain: str, split: str) -> tuple[list[str], 
     return names, read_images(folder, names)
 
 
-def read(path: Path, images: torch.Tensor, domain: str | None = None) -> np.ndarray:
+def read(path: Path, images: torch.Tensor, domain: int | None = None) -> np.ndarray:
     """A checkpoint's labels (N,) of the images; `domain`: whose batch-norm statistics, its own by default."""
     model = load_model(DigitNet, path)
-    model.domain = domain or model.domain
+    model.domain = model.domain if domain is None else domain
     return predict_labels(model, images)
 
 
