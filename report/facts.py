@@ -192,6 +192,23 @@ class Facts:
         counts = self._class_counts()
         return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
 
+    def weight_share(self, beta: float) -> str:
+        """Percent of the loss's weight that lies on the five smallest classes of the long tail, over all its images."""
+        weights = [count / (1 - beta**count) for count in self._class_counts()]
+        return f"{100 * sum(sorted(weights)[:5]) / sum(weights):.0f}"
+
+    def class_changes(self, loss: str) -> dict[str, str]:
+        """Each class's test accuracy on the long tail less that with cross entropy: points, means over the seeds."""
+        rows = read_rows(ROOT / "docs" / "results" / "cs7643_runs.csv")
+        runs = {
+            kind: [row for row in rows if row["run"].startswith(f"cifar_longtail_{kind}_seed")] for kind in ("ce", loss)
+        }
+        names = list(rows[0])[-10:]  # the classes are the last columns
+        means = {
+            kind: {name: np.mean([float(row[name]) for row in some]) for name in names} for kind, some in runs.items()
+        }
+        return {name: f"{100 * (means[loss][name] - means['ce'][name]):+.1f}" for name in names}
+
     def _class_counts(self) -> list[int]:
         row = self._newest("cs7643_runs.csv", run="cifar_longtail_ce_seed0")
         return [int(count) for count in row["training_images"].split()]
@@ -287,8 +304,13 @@ def _term(line: theory.Line) -> str:
 
 def _worked(lines: list[theory.Line], x: Fraction) -> list[str]:
     """What goes into a layer's ReLUs around x, and whether they pass it on, in Typst's mathematics."""
-    passed = {True: "> 0", False: "<= 0"}
-    return [f"{_term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
+    values = [theory.value(line, x) for line in lines]
+    signs = [">" if value > 0 else "<" if value < 0 else "=" for value in values]
+    terms = (_term(line) for line in lines)
+    return [
+        f"{term} = {value} {sign} 0" if term != str(value) else f"{value} {sign} 0"
+        for term, value, sign in zip(terms, values, signs, strict=True)
+    ]
 
 
 def _sum(x: Fraction) -> str:
