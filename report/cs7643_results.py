@@ -34,7 +34,13 @@ with cli.packages_needed(__doc__):
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "src" / "dlcv" / "cs7643" / "part2" / "checkpoints"
 FILES = {"twolayer": "twolayernet.pth", "vanilla_cnn": "vanillacnn.pth", "mymodel": "mymodel.pth"}
-NETWORKS = {"twolayer": "two-layer network", "vanilla_cnn": "vanilla CNN", "mymodel": "own model"}
+NETWORKS = {
+    "twolayer": "two-layer network",
+    "vanilla_cnn": "vanilla CNN",
+    "mymodel": "own model",
+    "twolayer_course": "two-layer network, unmodified configuration",
+    "vanilla_cnn_course": "vanilla CNN, unmodified configuration",
+}
 LOSSES = {
     "ce": "cross entropy",
     "cb_ce": "class-balanced cross entropy",
@@ -91,12 +97,12 @@ def network_table(found: list[dict[str, Any]]) -> str:
     rows = []
     ledger = (read for read in read_rows(LEDGER) if (read["domain"], read["split"]) == ("cifar10", "test"))
     reads = {read["sha256"]: read["accuracy"] for read in ledger}
-    for name, title in NETWORKS.items():
-        digest = digest_of(CHECKPOINTS / FILES[name])
+    for name, file in FILES.items():
+        title, digest = NETWORKS[name], digest_of(CHECKPOINTS / file)
         mine = [line for line in found if line["run"] == f"cifar_{name}_seed0"]
         if mine and digest in reads:
             counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
-            rows.append((f"submitted {title} ({FILES[name]})", *counts, f"{100 * float(reads[digest]):.1f}"))
+            rows.append((f"submitted {title} ({file})", *counts, f"{100 * float(reads[digest]):.1f}"))
     for name, title in NETWORKS.items():
         mine = [line for line in found if line["run"].startswith(f"cifar_{name}_seed")]
         if mine:
