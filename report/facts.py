@@ -15,7 +15,7 @@ from dlcv import cli
 from dlcv.checkpoint import read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
-from dlcv.data.flowers import CHOSEN
+from dlcv.data.flowers import CHOSEN, label_of
 from dlcv.files import read_rows
 from dlcv.models.dann import DomainClassifier
 from dlcv.models.table import load_any
@@ -32,8 +32,17 @@ class Facts:
         return self.provenance(checkpoint)["recipe"]
 
     def chosen_flowers(self) -> str:
-        """The categories of Flowers102 that the training takes."""
-        return ", ".join(CHOSEN)
+        """The categories of Flowers102 that the training takes, each with its label."""
+        return ", ".join(f"{name} ({label_of(name)})" for name in CHOSEN)
+
+    def flower_categories(self) -> list[dict[str, str]]:
+        """What the flowers' generator was trained on: label, category and images of each."""
+        return read_rows(ROOT / "docs" / "results" / "flowers_categories.csv")
+
+    def flower_phases(self) -> list[dict[str, str]]:
+        """Means over fifths of the flowers' training, of the steps, losses and outputs; none where its log is lost."""
+        path = ROOT / "docs" / "results" / "flowers_phases.csv"
+        return read_rows(path) if path.is_file() else []
 
     def course_recipe(self, name: str) -> dict[str, Any]:
         """A recipe of CS7643's part 2, by its name in dlcv.cs7643.recipes."""
@@ -169,6 +178,10 @@ class Facts:
         """Percent of the validation images of one of CS7643's networks, seed 0."""
         row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
         return f"{100 * float(row['validation_accuracy']):.1f}"
+
+    def tested(self, network: str) -> str:
+        """Percent of the test images of one of CS7643's networks, seed 0."""
+        return f"{100 * float(self._newest('cs7643_runs.csv', run=f'cifar_{network}_seed0')['test_accuracy']):.1f}"
 
     def logged(self, experiment: str) -> str:
         """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept."""
