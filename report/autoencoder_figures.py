@@ -10,7 +10,6 @@ below --runs any more; the figures show --checkpoint, the curve the first run th
 import json
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -21,6 +20,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, plot_log, plt, save, tidy, to_hex
+    from scipy.spatial import cKDTree
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
@@ -35,6 +35,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 POINTS, TURNED = 10_000, 4_000  # training images in the scatters, drawn at random: 60,000 points hide each other
 GRID = 12
+NEIGHBOURS = 15  # that vote on an image's class
 
 
 @torch.inference_mode()
@@ -51,7 +52,7 @@ def encode(model: Autoencoder, images: torch.Tensor) -> np.ndarray:
 
 def size_table(model: Autoencoder) -> str:
     """Every layer's output and parameters, and how both are calculated; checked against the model itself."""
-    rows: list[Sequence[object]] = [("input", "1 x 28 x 28", "", "", 0)]
+    rows: list[list[object]] = [["input", "1 x 28 x 28", "", "", "", 0]]
     x, counts = torch.zeros(1, 1, 28, 28), []
     for network in (model.encoder, model.decoder):
         for layer in network:
@@ -69,13 +70,14 @@ def size_table(model: Autoencoder) -> str:
                 planes = before if isinstance(layer, nn.Flatten) else x
                 name, weights = type(layer).__name__, ""
                 size = f"{' · '.join(str(n) for n in planes.shape[1:])} = {planes[0].numel()}"
-            else:
-                continue  # ReLU and sigmoid change neither
+            else:  # ReLU and sigmoid change neither
+                rows[-1][2] = type(layer).__name__
+                continue
             counts.append(count)
             shape = " x ".join(str(n) for n in x.shape[1:])
-            rows.append((name, shape, size, f"{weights} = {count:,}" if weights else "", f"{count:,}"))
-    rows.append(("in all", "", "", " + ".join(f"{count:,}" for count in counts if count), f"{sum(counts):,}"))
-    columns = ("layer", "output", "calculation of the size", "calculation of the parameters", "parameters")
+            rows.append([name, shape, "", size, f"{weights} = {count:,}" if weights else "", f"{count:,}"])
+    rows.append(["in all", "", "", "", " + ".join(f"{count:,}" for count in counts if count), f"{sum(counts):,}"])
+    columns = ("layer", "output", "then", "calculation of the size", "calculation of the parameters", "parameters")
     return markdown(columns, rows)
 
 
@@ -136,6 +138,34 @@ def run_table(runs: list[Path], test: torch.Tensor) -> str:
     return markdown(("seed", "first below 0.03 at step", "training MSE at the end", "test MSE"), rows)
 
 
+def neighbour_table(z: np.ndarray, labels: np.ndarray) -> str:
+    """How well the latents tell the classes apart: the vote of each image's 15 nearest others, in per cent."""
+    nearest = cKDTree(z).query(z, NEIGHBOURS + 1)[1][:, 1:]  # the first is the image itself
+    votes = np.stack([(labels[nearest] == kind).sum(1) for kind in range(10)], axis=1)
+    named = votes.argmax(1)
+    rows = []
+    for kind in np.unique(labels):
+        mine = named[labels == kind]
+        wrong = np.bincount(mine[mine != kind], minlength=10)
+        other = f"{CLASSES[wrong.argmax()]} ({100 * wrong.max() / len(mine):.0f})" if wrong.any() else ""
+        rows.append((CLASSES[kind], f"{100 * (mine == kind).mean():.0f}", other))
+    rows.append((f"all (n = {len(z):,})", f"{100 * (named == labels).mean():.0f}", ""))
+    return markdown(("class", "named correctly, %", "most often mistaken for (%)"), rows)
+
+
+def grid_ends(z: np.ndarray) -> np.ndarray:
+    """The grid's ends in each coordinate, (3, 2), without the extremes: those belong to a few images far outside."""
+    return np.percentile(z, (1, 99), axis=0).T
+
+
+def grid_table(z: np.ndarray) -> str:
+    """The grid's ends in each coordinate, and the share of all images whose latents lie inside in all three."""
+    low, high = grid_ends(z).T
+    inside = ((z >= low) & (z <= high)).all(1).mean()
+    ends = [f"{a:.1f} to {b:.1f}" for a, b in zip(low, high, strict=True)]
+    return markdown(("grid", "z1", "z2", "z3", "images inside, %"), [("from, to", *ends, f"{100 * inside:.1f}")])
+
+
 def draw_curve(log: Path, path: Path) -> None:
     lines = read_log(log)
     figure, axes = plt.subplots(figsize=(6, 3.8))
@@ -148,25 +178,23 @@ def draw_curve(log: Path, path: Path) -> None:
 
 
 def draw_latents(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """The three dimensions in space, and seen along each axis."""
-    figure = plt.figure(figsize=(TEXT_WIDTH, 6.6), layout="constrained")
-    space = figure.add_subplot(2, 2, 1, projection="3d")
-    planes = {figure.add_subplot(2, 2, n): pair for n, pair in ((2, (0, 1)), (3, (0, 2)), (4, (1, 2)))}
-    for kind, name in enumerate(CLASSES):
-        points, colour = z[labels == kind].T, plt.get_cmap("tab10")(kind)
-        space.scatter(*points, s=1.5, color=colour, label=name, linewidths=0)  # type: ignore[misc]
-        for axes, (across, up) in planes.items():
-            axes.scatter(points[across], points[up], s=1.5, color=colour, linewidths=0)
-    space.set_box_aspect(None, zoom=0.85)
+    """The three dimensions in space, and below it seen along each axis; the points in the order in which they come."""
+    colours = plt.get_cmap("tab10")(labels)
+    figure = plt.figure(figsize=(TEXT_WIDTH, 7.2))
+    space = figure.add_axes((0.0, 0.38, 1.0, 0.62), projection="3d", computed_zorder=False)
+    space.scatter(*z.T, s=4, c=colours, alpha=0.4, linewidths=0, depthshade=False)  # type: ignore[misc]
+    space.set_box_aspect(np.ptp(z, axis=0), zoom=0.95)  # type: ignore[arg-type]
     for axis, name in zip((space.xaxis, space.yaxis, space.zaxis), ("z1", "z2", "z3"), strict=True):  # type: ignore[attr-defined]
         axis.set_label_text(name)
-        axis.labelpad = -4
-    space.tick_params(labelsize=7, pad=-3)
-    for axes, (across, up) in planes.items():
-        axes.set(xlabel=f"z{across + 1}", ylabel=f"z{up + 1}")
+    space.tick_params(labelsize=8)
+    for number, (across, up) in enumerate(((0, 1), (0, 2), (1, 2))):
+        axes = figure.add_axes((0.07 + 0.33 * number, 0.1, 0.26, 0.26))
+        axes.scatter(z[:, across], z[:, up], s=1.5, c=colours, alpha=0.4, linewidths=0)
+        axes.set_xlabel(f"z{across + 1}", labelpad=1)
+        axes.set_ylabel(f"z{up + 1}", labelpad=-2)
         axes.tick_params(labelsize=8)
-    handles, names = space.get_legend_handles_labels()
-    figure.legend(handles, names, ncols=5, loc="outside lower center", markerscale=5, fontsize=9)
+    kinds = [plt.Line2D([], [], linestyle="", marker="o", color=plt.get_cmap("tab10")(kind)) for kind in range(10)]
+    figure.legend(kinds, CLASSES, ncols=5, loc="lower center", fontsize=9, bbox_to_anchor=(0.5, -0.03))
     save(figure, path, PRINT)
 
 
@@ -185,31 +213,33 @@ def write_html(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
 def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
     """12 x 12 x 12 latents that cover the training set's: twelve pictures, z1 from one to the next.
 
-    Each coordinate goes from the first to the 99th percentile: the extremes belong to a few images far outside.
+    Six of them go to `path`, the others to the same name with "_2".
     """
-    axes_values = [np.linspace(low, high, GRID) for low, high in np.percentile(z, (1, 99), axis=0).T]
+    axes_values = [np.linspace(low, high, GRID) for low, high in grid_ends(z)]
     latents = np.stack(np.meshgrid(*axes_values, indexing="ij"), axis=-1).reshape(-1, 3)
     with torch.inference_mode():
         images = to_uint8(model.decode(torch.from_numpy(latents).float()) * 2 - 1).permute(0, 2, 3, 1).numpy()
-    figure, grid = plt.subplots(4, 3, figsize=(TEXT_WIDTH, 9.2))
     side = images.shape[1] + 1  # pixels of a row or column
     ends = [4, GRID * side - 4]
-    for index, (axes, plane, value) in enumerate(zip(grid.flat, np.split(images, GRID), axes_values[0], strict=True)):
-        axes.imshow(make_grid(np.repeat(plane, 3, axis=3), GRID, padding=1))
-        axes.set_title(f"z1 = {value:.1f}", fontsize=9, pad=3)
-        axes.tick_params(length=0, labelsize=7.5, pad=2)
-        down, right = ([f"{values[0]:.1f}", f"{values[-1]:.1f}"] for values in axes_values[1:])
-        axes.set_yticks(ends, down if index % 3 == 0 else [])
-        axes.set_xticks(ends, right if index >= GRID - 3 else [])
-        for label, side_of in zip(axes.get_xticklabels(), ("left", "right"), strict=False):
-            label.set_horizontalalignment(side_of)
-        axes.spines[:].set_visible(False)
-        if index % 3 == 0:
-            axes.set_ylabel("z2", fontsize=8.5, labelpad=-12)
-        if index >= GRID - 3:
-            axes.set_xlabel("z3", fontsize=8.5, labelpad=-8)
-    figure.subplots_adjust(wspace=0.03, hspace=0.1)
-    save(figure, path, PRINT)
+    down, right = ([f"{values[0]:.1f}", f"{values[-1]:.1f}"] for values in axes_values[1:])
+    panels = list(zip(axes_values[0], np.split(images, GRID), strict=True))
+    for name, some in ((path.name, panels[: GRID // 2]), (f"{path.stem}_2{path.suffix}", panels[GRID // 2 :])):
+        figure, grid = plt.subplots(3, 2, figsize=(TEXT_WIDTH, 9.6))
+        for index, (axes, (value, plane)) in enumerate(zip(grid.flat, some, strict=True)):
+            axes.imshow(make_grid(np.repeat(plane, 3, axis=3), GRID, padding=1))
+            axes.set_title(f"z1 = {value:.1f}", fontsize=9, pad=3)
+            axes.tick_params(length=0, labelsize=8, pad=2)
+            axes.set_yticks(ends, down if index % 2 == 0 else [])
+            axes.set_xticks(ends, right if index >= 4 else [])
+            for label, side_of in zip(axes.get_xticklabels(), ("left", "right"), strict=False):
+                label.set_horizontalalignment(side_of)
+            axes.spines[:].set_visible(False)
+            if index % 2 == 0:
+                axes.set_ylabel("z2", fontsize=9, labelpad=-12)
+            if index >= 4:
+                axes.set_xlabel("z3", fontsize=9, labelpad=-8)
+        figure.subplots_adjust(wspace=0.03, hspace=0.08)
+        save(figure, path.with_name(name), PRINT)
 
 
 def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch.Tensor, path: Path) -> None:
@@ -248,16 +278,20 @@ def main() -> None:
     test_images, test_labels = read_arrays(args.data, "fashion_mnist", "test")
     beside = args.checkpoint.with_name("autoencoder_below.pth")
     files = [path for path in (beside, args.checkpoint) if path.exists()]
+    z = encode(model, images)
     written = {
         "autoencoder sizes": size_table(model),
         "autoencoder submitted": submitted_table(files, images, test_images),
         "autoencoder runs": run_table(runs, test_images),
+        "autoencoder neighbours": neighbour_table(z, labels.numpy()),
+        "autoencoder grid": grid_table(z),
     }
-    card = DOCS / "models" / "autoencoder.md"
-    fill([card] if card.exists() else [], written)  # it is not in what is handed in
     if runs:
         draw_curve(runs[0] / "log.jsonl", args.out / "autoencoder_curve.png")
-    z = encode(model, images)
+        seed = read_checkpoint(runs[0] / "model.pth")["provenance"]["recipe"]["seed"]
+        written["autoencoder curve"] = markdown(("figure of the loss", "seed"), [("autoencoder_curve.png", seed)])
+    card = DOCS / "models" / "autoencoder.md"
+    fill([card] if card.exists() else [], written)  # it is not in what is handed in
     some = np.random.RandomState(0).permutation(len(z))[:POINTS]
     draw_latents(z[some], labels.numpy()[some], args.out / "autoencoder_latents.png")
     write_html(z[some[:TURNED]], labels.numpy()[some[:TURNED]], args.out / "autoencoder_latents.html")

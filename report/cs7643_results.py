@@ -34,7 +34,13 @@ with cli.packages_needed(__doc__):
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "src" / "dlcv" / "cs7643" / "part2" / "checkpoints"
 FILES = {"twolayer": "twolayernet.pth", "vanilla_cnn": "vanillacnn.pth", "mymodel": "mymodel.pth"}
-NETWORKS = {"twolayer": "two-layer network", "vanilla_cnn": "vanilla CNN", "mymodel": "own model"}
+NETWORKS = {
+    "twolayer": "two-layer network",
+    "vanilla_cnn": "vanilla CNN",
+    "mymodel": "own model",
+    "twolayer_course": "two-layer network, unmodified configuration",
+    "vanilla_cnn_course": "vanilla CNN, unmodified configuration",
+}
 LOSSES = {
     "ce": "cross entropy",
     "cb_ce": "class-balanced cross entropy",
@@ -91,12 +97,12 @@ def network_table(found: list[dict[str, Any]]) -> str:
     rows = []
     ledger = (read for read in read_rows(LEDGER) if (read["domain"], read["split"]) == ("cifar10", "test"))
     reads = {read["sha256"]: read["accuracy"] for read in ledger}
-    for name, title in NETWORKS.items():
-        digest = digest_of(CHECKPOINTS / FILES[name])
+    for name, file in FILES.items():
+        title, digest = NETWORKS[name], digest_of(CHECKPOINTS / file)
         mine = [line for line in found if line["run"] == f"cifar_{name}_seed0"]
         if mine and digest in reads:
             counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
-            rows.append((f"submitted {title} ({FILES[name]})", *counts, f"{100 * float(reads[digest]):.1f}"))
+            rows.append((f"submitted {title} ({file})", *counts, f"{100 * float(reads[digest]):.1f}"))
     for name, title in NETWORKS.items():
         mine = [line for line in found if line["run"].startswith(f"cifar_{name}_seed")]
         if mine:
@@ -109,9 +115,13 @@ def own_table() -> str:
     """The own network's layers, for an image of CIFAR-10."""
     model, x, rows = MyModel().eval(), torch.zeros(1, 3, 32, 32), []
 
+    def counts(part: torch.nn.Module) -> tuple[str, str]:
+        every = sum(p.numel() for p in part.parameters())
+        trained = sum(p.numel() for p in part.parameters() if p.requires_grad)
+        return f"{trained:,}", f"{every - trained:,}"
+
     def add(name: str, x: torch.Tensor, part: torch.nn.Module) -> torch.Tensor:
-        count = sum(p.numel() for p in part.parameters())
-        rows.append((name, " x ".join(str(n) for n in x.shape[1:]), f"{count:,}"))
+        rows.append((name, " x ".join(str(n) for n in x.shape[1:]), *counts(part)))
         return x
 
     with torch.inference_mode():
@@ -126,8 +136,8 @@ def own_table() -> str:
             f"maximum over the map, linear {model.fc.in_features} → {model.fc.out_features} without bias, divided by 9"
         )
         add(last, model.fc(x.amax((2, 3))), model.fc)
-    rows.append(("in all", "", f"{sum(p.numel() for p in model.parameters()):,}"))
-    return markdown(("layers", "output", "parameters"), rows)
+    rows.append(("in all", "", *counts(model)))
+    return markdown(("layers", "output", "trained parameters", "fixed"), rows)
 
 
 def long_tail_table(found: list[dict[str, Any]]) -> str:
@@ -160,7 +170,10 @@ def class_table(found: list[dict[str, Any]]) -> str:
 
 
 def pair_table(found: list[dict[str, Any]]) -> str:
-    """Differences of two losses seed by seed, with a paired t-test; beside them the paper's gain at 200 epochs."""
+    """Differences of two losses seed by seed, with a paired t-test; beside them the paper's gain at 200 epochs.
+
+    The last column corrects for the number of tests in the table (Bonferroni).
+    """
     pairs = (("cb_focal", "ce"), ("cb_ce", "ce"), ("focal", "ce"), ("cb_ce", "cb_focal"))
     runs = {loss: seeds_of(loss, found) for loss in LOSSES}
     seeds = sorted(runs["ce"].keys() & runs["cb_focal"].keys())
@@ -169,13 +182,16 @@ def pair_table(found: list[dict[str, Any]]) -> str:
         if not seeds or not set(seeds) <= runs[one].keys() & runs[other].keys():
             continue
         gains = np.array([100 * (runs[one][seed]["accuracy"] - runs[other][seed]["accuracy"]) for seed in seeds])
-        spread = len(seeds) > 1 and np.ptp(gains) > 0
-        p = f"{ttest_1samp(gains, 0).pvalue:.2g}" if spread else ""
-        rows.append((f"{LOSSES[one]} minus {LOSSES[other]}", *(f"{x:+.1f}" for x in gains), cell(gains / 100, "+"), p))
+        p = float(ttest_1samp(gains, 0).pvalue) if len(seeds) > 1 and np.ptp(gains) > 0 else None
+        name = f"{LOSSES[one]} minus {LOSSES[other]}"
+        rows.append(([name, *(f"{x:+.1f}" for x in gains), cell(gains / 100, "+")], p))
     if not rows:
         return ""
-    rows.append((PAPERS, *("" for _ in seeds), f"{PAPERS_GAIN:+.1f}", ""))
-    return markdown(("points", *(f"seed {seed}" for seed in seeds), "mean", "p, paired t-test"), rows)
+    tests = sum(p is not None for _, p in rows)
+    lines = [[*cells, *("" if p is None else f"{x:.2g}" for x in (p, min(1.0, tests * (p or 0))))] for cells, p in rows]
+    lines.append([PAPERS, *("" for _ in seeds), f"{PAPERS_GAIN:+.1f}", "", ""])
+    titles = (*(f"seed {seed}" for seed in seeds), "mean", "p, paired t-test", f"p, corrected for {tests} tests")
+    return markdown(("points", *titles), lines)
 
 
 def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -204,25 +220,18 @@ def choice_table(runs: Path) -> str:
     return markdown(columns, rows)
 
 
-def draw_curves(runs: list[Path], path: Path) -> None:
-    """Accuracy by epoch of the three networks' seed 0: on batches while learning, and on validation images."""
-    shown = [run for name in NETWORKS for run in runs if run.name == f"cifar_{name}_seed0"]
-    figure, grid = plt.subplots(1, len(shown), figsize=(4 * len(shown), 3.4), squeeze=False)
-    for axes, run in zip(grid[0], shown, strict=True):
-        lines = read_log(run / "log.jsonl")
-        scored = [line for line in lines if "validation_accuracy" in line]
-        epoch = scored[0]["step"]  # steps
-        learning = [line for line in lines if "accuracy" in line]
-        axes.plot(
-            [x["step"] / epoch for x in learning], [100 * x["accuracy"] for x in learning], label="while learning"
-        )
-        axes.plot(
-            [x["step"] / epoch for x in scored], [100 * x["validation_accuracy"] for x in scored], label="validation"
-        )
-        axes.set(title=NETWORKS[run.name.removeprefix("cifar_").removesuffix("_seed0")], xlabel="epoch")
-    grid[0, 0].set_ylabel("accuracy, %")
-    grid[0, 0].legend()
-    figure.tight_layout()
+def draw_curves(run: Path, path: Path) -> None:
+    """A network's accuracy by epoch: on batches while learning, and on validation images."""
+    lines = read_log(run / "log.jsonl")
+    scored = [line for line in lines if "validation_accuracy" in line]
+    learning = [line for line in lines if "accuracy" in line]
+    epoch = scored[0]["step"]  # steps
+    figure, axes = plt.subplots(figsize=(4, 3.4), layout="constrained")
+    for some, key, label in ((learning, "accuracy", "while learning"), (scored, "validation_accuracy", "validation")):
+        axes.plot([line["step"] / epoch for line in some], [100 * line[key] for line in some], label=label)
+    title = NETWORKS[run.name.removeprefix("cifar_").removesuffix("_seed0")]
+    axes.set(title=title, xlabel="epoch", ylabel="accuracy, %")
+    axes.legend()
     save(figure, path)
 
 
@@ -279,8 +288,9 @@ def main() -> None:
     # A table is two lines and its rows.
     written = {name: text if text.count("\n") > 1 else "Still to come." for name, text in written.items()}
     fill([DOCS.parent / "README.md", DOCS / "models" / "cs7643.md"], written)
-    if any(run.name == f"cifar_{name}_seed0" for run in runs for name in NETWORKS):
-        draw_curves(runs, args.out / "cs7643_curves.png")
+    for name in NETWORKS:
+        if any(run.name == f"cifar_{name}_seed0" for run in runs):
+            draw_curves(args.runs / f"cifar_{name}_seed0", args.out / f"cs7643_curves_{name}.png")
     if all(len(seeds_of(loss, found)) >= SEEDS for loss in LOSSES):  # the write-up is built once this figure is there
         draw_classes(found, args.out / "cs7643_longtail.png")
     print("\n\n".join(written.values()))

@@ -15,7 +15,7 @@ from dlcv import cli
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
-from dlcv.data.flowers import CHOSEN
+from dlcv.data.flowers import CHOSEN, label_of
 from dlcv.files import read_rows
 from dlcv.models.dann import DomainClassifier
 from dlcv.models.stylegan2 import StyleGAN2Generator
@@ -33,8 +33,17 @@ class Facts:
         return self.provenance(checkpoint)["recipe"]
 
     def chosen_flowers(self) -> str:
-        """The categories of Flowers102 that the training takes."""
-        return ", ".join(CHOSEN)
+        """The categories of Flowers102 that the training takes, each with its label."""
+        return ", ".join(f"{name} ({label_of(name)})" for name in CHOSEN)
+
+    def flower_categories(self) -> list[dict[str, str]]:
+        """What the flowers' generator was trained on: label, category and images of each."""
+        return read_rows(ROOT / "docs" / "results" / "flowers_categories.csv")
+
+    def flower_phases(self) -> list[dict[str, str]]:
+        """Means over fifths of the flowers' training, of the steps, losses and outputs; none where its log is lost."""
+        path = ROOT / "docs" / "results" / "flowers_phases.csv"
+        return read_rows(path) if path.is_file() else []
 
     def course_recipe(self, name: str) -> dict[str, Any]:
         """A recipe of CS7643's part 2, by its name in dlcv.cs7643.recipes."""
@@ -175,6 +184,10 @@ class Facts:
         row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
         return f"{100 * float(row['validation_accuracy']):.1f}"
 
+    def tested(self, network: str) -> str:
+        """Percent of the test images of one of CS7643's networks, seed 0."""
+        return f"{100 * float(self._newest('cs7643_runs.csv', run=f'cifar_{network}_seed0')['test_accuracy']):.1f}"
+
     def logged(self, experiment: str) -> str:
         """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept."""
         for line in (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8").splitlines():
@@ -196,6 +209,23 @@ class Facts:
         """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""
         counts = self._class_counts()
         return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
+
+    def weight_share(self, beta: float) -> str:
+        """Percent of the loss's weight that lies on the five smallest classes of the long tail, over all its images."""
+        weights = [count / (1 - beta**count) for count in self._class_counts()]
+        return f"{100 * sum(sorted(weights)[:5]) / sum(weights):.0f}"
+
+    def class_changes(self, loss: str) -> dict[str, str]:
+        """Each class's test accuracy on the long tail less that with cross entropy: points, means over the seeds."""
+        rows = read_rows(ROOT / "docs" / "results" / "cs7643_runs.csv")
+        runs = {
+            kind: [row for row in rows if row["run"].startswith(f"cifar_longtail_{kind}_seed")] for kind in ("ce", loss)
+        }
+        names = list(rows[0])[-10:]  # the classes are the last columns
+        means = {
+            kind: {name: np.mean([float(row[name]) for row in some]) for name in names} for kind, some in runs.items()
+        }
+        return {name: f"{100 * (means[loss][name] - means['ce'][name]):+.1f}" for name in names}
 
     def _class_counts(self) -> list[int]:
         row = self._newest("cs7643_runs.csv", run="cifar_longtail_ce_seed0")
@@ -358,8 +388,13 @@ def _term(line: theory.Line) -> str:
 
 def _worked(lines: list[theory.Line], x: Fraction) -> list[str]:
     """What goes into a layer's ReLUs around x, and whether they pass it on, in Typst's mathematics."""
-    passed = {True: "> 0", False: "<= 0"}
-    return [f"{_term(line)} = {theory.value(line, x)} {passed[theory.active(line, x)]}" for line in lines]
+    values = [theory.value(line, x) for line in lines]
+    signs = [">" if value > 0 else "<" if value < 0 else "=" for value in values]
+    terms = (_term(line) for line in lines)
+    return [
+        f"{term} = {value} {sign} 0" if term != str(value) else f"{value} {sign} 0"
+        for term, value, sign in zip(terms, values, signs, strict=True)
+    ]
 
 
 def _sum(x: Fraction) -> str:

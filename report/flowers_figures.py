@@ -28,7 +28,7 @@ with cli.packages_needed(__doc__):
     from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
     from dlcv.data.flowers import Flowers, read_flowers
-    from dlcv.files import atomic_path
+    from dlcv.files import atomic_path, write_rows
     from dlcv.images import make_grid, save_image
     from dlcv.models.dcgan import DCGANDiscriminator, DCGANDiscriminatorConfig, DCGANGenerator
     from dlcv.sampling import SEED, sample_images
@@ -36,6 +36,7 @@ with cli.packages_needed(__doc__):
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SHEET = 256  # images on the sheet of favourites
+SHOWN = 16  # images of the batch in the figure, at most
 ALPHAS = [n / 10 for n in range(11)]
 
 
@@ -108,14 +109,42 @@ def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int 
     draw_faces(pictures, path, row_titles=[f"epoch {int(grid.stem.split('_')[1])}" for grid in chosen])
 
 
+def draw_epochs(run: Path, size: int, path: Path) -> None:
+    """The first latent's image after every epoch, row by row."""
+    pictures = []
+    for grid in sorted(run.glob("samples_*.png")):
+        pixels = np.asarray(Image.open(grid).convert("RGB"))[2 : 2 + size, 2 : 2 + size]
+        pictures.append(np.asarray(Image.fromarray(pixels).resize((min(size, 96),) * 2, Image.Resampling.BOX)))
+    save_image(path, make_grid(np.stack(pictures), min(len(pictures), 10 if len(pictures) <= 60 else 20)))
+
+
+def phase_rows(log: Path, parts: int = 5) -> list[dict[str, str]]:
+    """Means of the losses and of the discriminator's outputs over equal parts of the training."""
+    lines = [line for line in read_log(log) if "loss_d" in line]
+    rows, first = [], 1
+    for part in np.array_split(np.arange(len(lines)), min(parts, len(lines))):
+        some = [lines[index] for index in part]
+        means = {key: np.mean([line[key] for line in some]) for key in ("loss_d", "loss_g", "d_real", "d_fake")}
+        last = some[-1]["step"]
+        rows.append({"steps": f"{first:,} to {last:,}", **{key: f"{mean:.2f}" for key, mean in means.items()}})
+        first = last + 1
+    return rows
+
+
 def draw_curves(log: Path, path: Path) -> None:
-    """Both losses, and the discriminator's mean probability for photographs and for generated images."""
+    """Both losses, and the discriminator's mean probability for photographs and for generated images.
+
+    Dotted: what they would be if all probabilities were one half.
+    """
     lines = read_log(log)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.6))
     plot_log(left, lines, "loss_d", label="discriminator's loss")
     plot_log(left, lines, "loss_g", label="generator's loss")
     plot_log(right, lines, "d_real", label="D(x), photographs")
     plot_log(right, lines, "d_fake", label="D(G(z)), generated images")
+    for axes, value, label in ((left, 2 * np.log(2), "2 ln 2"), (left, np.log(2), "ln 2"), (right, 0.5, "0.5")):
+        axes.axhline(value, color="grey", linestyle=":", linewidth=1)
+        axes.annotate(label, (1, value), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
     left.set(xlabel="step", ylabel="binary cross entropy")
     right.set(xlabel="step", ylabel="probability", ylim=(0, 1))
     tidy(left, right)
@@ -180,7 +209,13 @@ def main() -> None:
     g = load_model(DCGANGenerator, args.checkpoint).double()
     size, width = g.config.size, g.config.latent_dim
 
-    draw_photographs(read_flowers(args.data, size=size), args.out / "flowers_photographs.png")  # a
+    flowers = read_flowers(args.data, size=size)  # a
+    draw_photographs(flowers, args.out / "flowers_photographs.png")
+    counts = torch.bincount(flowers.labels).tolist()
+    kinds = [
+        {"label": label, "category": name, "images": counts[label]} for label, name in enumerate(flowers.categories)
+    ]
+    write_rows(args.docs / "results" / "flowers_categories.csv", kinds)
     d = DCGANDiscriminator(DCGANDiscriminatorConfig(g.config.channels, size)).double()
     tables = {
         "flowers generator": layer_table(g.net, torch.zeros(1, width, 1, 1).double()),
@@ -190,12 +225,16 @@ def main() -> None:
     save_image(args.out / "flowers_samples.png", make_grid(sample_images(g, repro.noise(SEED, 32, width)), 8))  # d
     if args.curves:
         draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
+        draw_epochs(args.run, size, args.out / "flowers_epochs.png")
         draw_curves(args.run / "log.jsonl", args.out / "flowers_curves.png")  # e
+        write_rows(args.docs / "results" / "flowers_phases.csv", phase_rows(args.run / "log.jsonl"))
 
     z = repro.noise(0, r["batch_size"], width)  # f
     images = batch_and_single(g, z)
-    draw_faces([images_of(x)[:8] for x in images.values()], args.out / "flowers_batch.png",
-               row_titles=[name.replace(", ", ",\n") for name in images], fontsize=12)  # fmt: skip
+    shown = {name: images_of(x[:SHOWN]) for name, x in images.items()}
+    rows = [(name, part) for name, x in shown.items() for part in np.split(x, range(8, len(x), 8))]
+    draw_faces([part for _, part in rows], args.out / "flowers_batch.png",
+               row_titles=[name.replace(", ", ",\n") for name, _ in rows], fontsize=12)  # fmt: skip
     numbers = {}
     for mode in ("training", "evaluation"):
         difference = (images[f"{mode} mode, at once"] - images[f"{mode} mode, one by one"]).abs()
@@ -208,11 +247,13 @@ def main() -> None:
     sheet = repro.noise(args.seed, SHEET, width)  # g
     samples = sample_images(g, sheet, progress="favourites, in eights")
     draw_sheet(samples, args.favourites, args.out / "flowers_favourites.png")
+    save_image(args.out / "flowers_pair.png", make_grid(samples[list(args.favourites)], 2))
     first, second = (sheet[number] for number in args.favourites)
     convex = torch.stack([alpha * first + (1 - alpha) * second for alpha in ALPHAS])
     arc = torch.stack([spherical(first, second, alpha) for alpha in ALPHAS])
     draw_faces([sample_images(g, convex), sample_images(g, arc)], args.out / "flowers_mixed.png",
-               row_titles=["convex", "arc"], titles=[f"α = {alpha:.1f}" for alpha in ALPHAS], fontsize=13)  # fmt: skip
+               row_titles=["convex", "spherical"], fontsize=13,
+               titles=[f"α = {alpha:.1f}" for alpha in ALPHAS])  # fmt: skip
     norms = (("convex", convex), ("spherical", arc))
     tables["flowers norms"] = markdown(
         ("α", *(f"{alpha:.1f}" for alpha in ALPHAS)),

@@ -21,7 +21,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module = load_script("autoencoder_figures", monkeypatch)
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
-    names = ("autoencoder sizes", "autoencoder submitted", "autoencoder runs")
+    names = [f"autoencoder {name}" for name in ("sizes", "submitted", "runs", "curve", "neighbours", "grid")]
     text = "".join(f"<!-- {name}: x -->\nold\n<!-- end -->\n" for name in names)
     (tmp_path / "docs" / "models" / "autoencoder.md").write_text(text)
     return module
@@ -29,19 +29,32 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 def test_sizes(script: ModuleType) -> None:
     lines = script.size_table(Autoencoder(AutoencoderConfig())).splitlines()
-    counts = [line.split("|")[5].strip() for line in lines[3:]]
+    counts = [line.split("|")[6].strip() for line in lines[3:]]
     expected = ["640", "18,464", "4,624", "290", "0", "297", "392", "0", "304", "4,640", "18,496", "577", "48,724"]
     assert counts == expected and "64 x 14 x 14" in lines[3]
-    assert "⌊(28 + 2 · 1 − 3) / 2⌋ + 1 = 14 | (9 · 1 + 1) · 64 = 640" in lines[3]
+    assert "14 x 14 | ReLU | ⌊(28 + 2 · 1 − 3) / 2⌋ + 1 = 14 | (9 · 1 + 1) · 64 = 640" in lines[3]
     assert "| 2 · 7 · 7 = 98 |" in lines[7] and "(98 + 1) · 3 = 297" in lines[8]
     assert "(7 − 1) · 1 − 2 · 1 + 3 + 0 = 7 | (9 · 2 + 1) · 16 = 304" in lines[11]
-    assert "(7 − 1) · 2 − 2 · 1 + 3 + 1 = 14" in lines[13]
+    assert "(7 − 1) · 2 − 2 · 1 + 3 + 1 = 14" in lines[13] and "| Sigmoid |" in lines[14]
     for line in lines[3:]:  # the sums are what they say
-        for part in line.split("|")[3:5]:
+        for part in line.split("|")[4:6]:
             left, _, right = part.replace("⌊", "").replace("⌋", "").partition("=")
             if right:
                 value = eval(left.replace("·", "*").replace("−", "-").replace("/", "//"))  # of our own digits
                 assert value == int(right.replace(",", ""))
+
+
+def test_neighbours_and_grid_by_hand(script: ModuleType) -> None:
+    rng = np.random.RandomState(0)
+    z = rng.randn(400, 3) * 0.1
+    labels = np.repeat([1, 5, 7], (200, 100, 100))
+    z[:200] += 9  # class 1 lies apart, 5 and 7 in one cloud
+    lines = script.neighbour_table(z, labels).splitlines()
+    assert lines[2] == "| trouser | 100 |  |" and lines[-1].startswith("| all (n = 400) | ")
+    shares = [int(line.split("|")[2]) for line in lines[3:5]]
+    assert all(20 < share < 80 for share in shares) and "| sneaker (" in lines[3] and "| sandal (" in lines[4]
+    box = np.stack([np.linspace(0, 100, 101)] * 3, axis=1)  # 1 to 99 on the diagonal: 99 of 101
+    assert script.grid_table(box).endswith("| from, to | 1.0 to 99.0 | 1.0 to 99.0 | 1.0 to 99.0 | 98.0 |")
 
 
 def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +71,7 @@ def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, m
     monkeypatch.setattr("sys.argv", ["autoencoder_figures.py", *map(str, words)])
     script.main()
     drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
-    assert drawn == {f"autoencoder_{name}.png" for name in ("curve", "latents", "grid", "reconstructions")}
+    assert drawn == {f"autoencoder_{name}.png" for name in ("curve", "latents", "grid", "grid_2", "reconstructions")}
     for name in drawn:
         with Image.open(tmp_path / "figures" / name) as image:
             assert min(image.size) >= 150 and np.asarray(image.convert("L")).std() > 1
@@ -77,6 +90,7 @@ def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, m
         model = script.load_model(Autoencoder, tmp_path / "runs" / "autoencoder_seed0" / "model.pth")
         x = torch.from_numpy(changed["train_images"][:, None]).float() / 255
         assert f"| model.pth | 4 | {float((model(x) - x).square().mean()):.5f} |" in table
+    assert "| autoencoder_curve.png | 0 |" in table and "| all (n = 60) |" in table
     assert "| 1 | 2 |" in table and f"{error:.5f}" in table and "mean (n = 2)" in table and "old" not in table
     for seed in (0, 1):  # what was measured stays when the runs are gone
         (tmp_path / "runs" / f"autoencoder_seed{seed}").rename(tmp_path / f"seed{seed}")

@@ -194,7 +194,7 @@ def test_figures_and_numbers(trained: Path, flowers: Path, tmp_path: Path) -> No
     result = run_script(*words, "--favourites", 17, 203)
     assert result.returncode == 0, result.stderr
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
-    kinds = ("photographs", "samples", "progress", "curves", "batch", "favourites", "mixed")
+    kinds = ("photographs", "samples", "progress", "epochs", "curves", "batch", "favourites", "pair", "mixed")
     assert drawn == {f"flowers_{kind}" for kind in kinds}
     latents = np.load(tmp_path / "figures" / "flowers_latents.npz")
     assert latents["sheet"].shape == (256, 5) and latents["batch"].shape == (3, 5)
@@ -205,6 +205,12 @@ def test_figures_and_numbers(trained: Path, flowers: Path, tmp_path: Path) -> No
     with (docs / "results" / "flowers_study.csv").open(newline="") as file:
         lines = {line["run"]: float(line["largest_difference"]) for line in csv.DictReader(file)}
     assert lines["evaluation mode"] < 1e-6 < 1e-3 < lines["training mode"]
+    with (docs / "results" / "flowers_categories.csv").open(newline="") as file:
+        assert [line["images"] for line in csv.DictReader(file)] == ["4", "4", "4"]
+    with (docs / "results" / "flowers_phases.csv").open(newline="") as file:
+        phases = list(csv.DictReader(file))
+    assert phases[0]["steps"].startswith("1 to ") and phases[-1]["steps"].endswith(" to 8")
+    assert all(0 < float(phase["d_real"]) < 1 < 100 * float(phase["loss_g"]) for phase in phases)
     written = (docs / "models" / "flowers.md").read_text()
     g = load_model(DCGANGenerator, trained / "model.pth")
     assert f"| in all |  | {sum(p.numel() for p in g.parameters()):,} |" in written and "| spherical |" in written
