@@ -184,17 +184,13 @@ class Facts:
         row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
         return f"{100 * float(row['validation_accuracy']):.1f}"
 
+    def pilot(self, experiment: str) -> str:
+        """Percent of the validation images in a pilot of docs/results/pilots.csv (of docs/LOG.md; no run was kept)."""
+        return self._newest("pilots.csv", experiment=experiment)["validation_accuracy"]
+
     def tested(self, network: str) -> str:
         """Percent of the test images of one of CS7643's networks, seed 0."""
         return f"{100 * float(self._newest('cs7643_runs.csv', run=f'cifar_{network}_seed0')['test_accuracy']):.1f}"
-
-    def logged(self, experiment: str) -> str:
-        """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept."""
-        for line in (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8").splitlines():
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if line.startswith("|") and cells[0] == experiment:
-                return cells[-1]
-        raise cli.UserError(f"docs/LOG.md has no line '{experiment}'")
 
     def favourites(self) -> list[int]:
         """The two numbers on the sheet of flowers that were chosen."""
