@@ -182,12 +182,14 @@ PARTS = (
     Part(
         "CNNs on CIFAR-10",
         "A plain network, one with depth-wise separable convolutions, a NumPy network, ResNets and a long tail.",
-        ("cs7643_curves.png", "the training of CS7643's networks"),
+        ("cs7643_longtail.png", "CS7643: accuracy by class in the long tail"),
         more=(
             ("cifar_cnn_plain.png", "EEE7331, Part A: loss and accuracy over the epochs"),
             ("cifar_cnn_separable.png", "EEE7331, Part B: the same with separable convolutions"),
             ("cs7643_overfit.png", "CS7643: the NumPy network learns fifty images by heart"),
-            ("cs7643_longtail.png", "CS7643: accuracy by class in the long tail"),
+            ("cs7643_curves_twolayer.png", "CS7643: training of the two-layer network"),
+            ("cs7643_curves_vanilla_cnn.png", "CS7643: training of the vanilla CNN"),
+            ("cs7643_curves_mymodel.png", "CS7643: training of the own network"),
         ),
         tables=(
             ("cifar_cnn", "cifar cnn results", "EEE7331"),
@@ -202,7 +204,8 @@ PARTS = (
         (0.095, 0.235, 1, 1),
         more=(
             ("autoencoder_latents.png", "the three latents of the training set"),
-            ("autoencoder_grid.png", "what the decoder paints between them"),
+            ("autoencoder_grid.png", "what the decoder paints between them, first half"),
+            ("autoencoder_grid_2.png", "the second half"),
             ("autoencoder_curve.png", "learning curve"),
         ),
         tables=(("autoencoder", "autoencoder runs", "five seeds"),),
@@ -216,7 +219,8 @@ PARTS = (
             ("flowers_photographs.png", "one photograph of each category"),
             ("flowers_progress.png", "the same latents during the training"),
             ("flowers_nearest.png", "samples and their nearest photographs: none is a copy"),
-            ("flowers_mixed.png", "mixtures of two latents"),
+            ("flowers_pair.png", "two favourites"),
+            ("flowers_mixed.png", "mixtures of their latents"),
             ("flowers_batch.png", "a batch at once and one by one, in both modes"),
             ("flowers_curves.png", "losses and the discriminator's output"),
         ),
