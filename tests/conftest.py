@@ -164,6 +164,8 @@ def _everything_put_back() -> Iterator[None]:
             warnings.resetwarnings()
             for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
                 warnings.simplefilter("ignore", category)
+            # A module that a test imports, too, is run anew here, as in a process of its own.
+            warnings.filterwarnings("ignore", ".* found in sys.modules", RuntimeWarning)
             warnings.showwarning = lambda *parts: print(warnings.formatwarning(*parts[:4]), end="", file=sys.stderr)
             yield
     finally:
