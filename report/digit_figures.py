@@ -8,6 +8,7 @@ Seed 0 of each pair, fixed beforehand: the study's runs, or the published checkp
 curves are drawn only where the study's logs are there.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def evaluate(method: str, study: Path, kept: Path, data: Path | None, ledger: Pa
     purpose = f"figures of problem {PROBLEMS[method]}: t-SNE, confusion, worst images"
     for source, target in PAIRS:
         run = study / f"{source}_{target}_{method}_seed0"
-        model = run / "model.pth" if study.is_dir() else CHECKPOINTS / f"{method}_{source}_{target}.pth"
+        published = Path(os.path.relpath(CHECKPOINTS / f"{method}_{source}_{target}.pth"))  # as the ledger has it
+        model = run / "model.pth" if study.is_dir() else published
         for domain, statistics in ((source, "source"), (target, "target")):
             flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose, "--ledger", str(ledger)]
             look([model], kept / f"{source}_{target}_{statistics}.npz", data, *flags)
@@ -68,6 +70,7 @@ def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
         for colour, name in zip(colours, names, strict=True):
             axes.scatter([], [], s=30, color=colour, label=name)
         axes.set(title=title, xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=min(5, len(names)),
                     handletextpad=0.1, columnspacing=1.2)  # fmt: skip
     save(figure, FIGURES / f"{method}_tsne_{source}_{target}.png", dpi=PRINT)
