@@ -1,5 +1,8 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
+import ast
+import inspect
+import math
 import re
 from collections import Counter
 from dataclasses import asdict
@@ -12,13 +15,17 @@ from scipy.stats import spearmanr
 from tables import FACE_DIGITS, csv_of, face_scores, inversion_rows, inversion_title, read_table
 
 from dlcv import cli
-from dlcv.checkpoint import read_checkpoint
+from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
+from dlcv.data import augment
 from dlcv.data.flowers import CHOSEN
 from dlcv.files import read_rows
+from dlcv.losses import WINDOWS
 from dlcv.models.dann import DomainClassifier
 from dlcv.models.table import load_any
+from dlcv.models.vae import VAE, LatentFlow
+from dlcv.sampling import SEED
 from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +71,58 @@ class Facts:
         """Number of weights of a checkpoint's network, with thousands separated."""
         model = load_any(ROOT / "checkpoints" / f"{checkpoint}.pth")
         return f"{sum(p.numel() for p in model.parameters()):,}"
+
+    def flow(self) -> dict[str, str]:
+        """The flow of checkpoints/vae.pth: its blocks, their units, its parameters, the steps that sampling takes."""
+        network = load_model(VAE, ROOT / "checkpoints" / "vae.pth").flow
+        assert network is not None
+        steps = inspect.signature(LatentFlow.forward).parameters["steps"].default
+        count = sum(p.numel() for p in network.parameters())
+        told = {"blocks": len(network.blocks), "width": network.first.out_features, "steps": steps}
+        return {name: str(value) for name, value in told.items()} | {"parameters": f"{count:,}"}
+
+    def spectrum_windows(self) -> str:
+        """Sides of the windows in which the VAE's loss compares spectra, in pixels."""
+        return " or ".join(str(side) for side in WINDOWS)
+
+    def sampling_seed(self) -> str:
+        """Of the noise from which the graded pictures are made."""
+        return str(SEED)
+
+    def digit_images(self, domain: str) -> dict[str, str]:
+        """Numbers of a digit domain's images: for training with labels, held out of that, and for testing."""
+        pair = {"usps": "usps_mnistm", "mnistm": "mnistm_svhn", "svhn": "svhn_usps"}[domain]
+        data = self.provenance(f"dann_{pair}")["data"]
+        path = ROOT / "docs" / "test_reads.csv"
+        tested = [row["images"] for row in read_rows(path) if (row["domain"], row["split"]) == (domain, "test")]
+        counts = {"training": data["labelled"], "held_out": data["validation"], "test": int(tested[-1])}
+        return {name: f"{count:,}" for name, count in counts.items()}
+
+    def arguments(self, function: str, script: str = "", call: int = 0) -> dict[str, Any]:
+        """The numbers with which train/<script>.py calls a function for the `call`-th time, counted from 0.
+
+        Those are the constants that it passes by name and, for functions of dlcv.data.augment, the defaults beside
+        them; without a script, the defaults alone.
+        """
+        defaults = inspect.signature(getattr(augment, function)).parameters if hasattr(augment, function) else {}
+        numbers = {name: p.default for name, p in defaults.items() if isinstance(p.default, int | float)}
+        if not script:
+            return numbers
+        tree = ast.parse((ROOT / "train" / f"{script}.py").read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) == function]
+        calls.sort(key=lambda node: node.lineno)
+        passed = calls[call].keywords
+        return numbers | {str(p.arg): p.value.value for p in passed if isinstance(p.value, ast.Constant)}
+
+    def smoothed_floor(self, smoothing: float, classes: int = 10) -> str:
+        """The lowest cross entropy with smoothed labels, in nats: the entropy of the labels themselves."""
+        wrong = smoothing / classes
+        right = 1 - smoothing + wrong
+        return f"{-right * math.log(right) - (classes - 1) * wrong * math.log(wrong):.2f}"
+
+    def study_steps(self, study: str) -> str:
+        """Steps of the trainings of a study in docs/results/digit_runs.csv."""
+        return f"{int(self._newest('digit_runs.csv', study=study)['steps']):,}"
 
     def domain_classifier(self) -> dict[str, str]:
         """DANN's second classifier, which no checkpoint holds: its layers as "inputs → outputs", its parameters."""
@@ -170,12 +229,15 @@ class Facts:
         row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
         return f"{100 * float(row['validation_accuracy']):.1f}"
 
-    def logged(self, experiment: str) -> str:
-        """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept."""
+    def logged(self, experiment: str, column: int = -1) -> str:
+        """The result of an experiment in a table of docs/LOG.md, for pilots of which no file was kept.
+
+        `column`: where the result stands in its line, the last if not given.
+        """
         for line in (ROOT / "docs" / "LOG.md").read_text(encoding="utf-8").splitlines():
             cells = [cell.strip() for cell in line.strip("|").split("|")]
             if line.startswith("|") and cells[0] == experiment:
-                return cells[-1]
+                return cells[column]
         raise cli.UserError(f"docs/LOG.md has no line '{experiment}'")
 
     def favourites(self) -> list[int]:
@@ -276,6 +338,11 @@ class Facts:
             told = ", ".join(f"{column} '{value}'" for column, value in wanted.items())
             raise cli.UserError(f"docs/results/{name} has no line with {told}")
         return found[-1]
+
+
+def _name(function: ast.expr) -> str:
+    """The last part of a called function's name, "random_affine" for augment.random_affine."""
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _term(line: theory.Line) -> str:
