@@ -46,7 +46,7 @@ class Assignment:
 
 
 def tsne(kind: str, pairs: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{FIGURES}/{kind}_tsne_{pair}_{what}.png" for pair in pairs for what in ("class", "domain"))
+    return tuple(f"{FIGURES}/{kind}_tsne_{pair}.png" for pair in pairs)
 
 
 PAIRS_2020, PAIRS_2021 = ("usps_mnistm", "mnistm_svhn", "svhn_usps"), ("mnistm_usps", "svhn_mnistm", "usps_svhn")
@@ -80,11 +80,11 @@ ASSIGNMENTS = {
         Row("3-1", "3", "trained on source", DANN, (f"{MODELS}/dann.md",)),
         Row("3-2", "3 + 7", "DANN", (*DANN, "hw3_p3.sh"), (f"{MODELS}/dann.md",)),
         Row("3-3", "3", "trained on target", DANN, (f"{MODELS}/dann.md",)),
-        Row("3-4", "6", "six t-SNE figures", ("report/digit_figures.py",), tsne("dann", PAIRS_2020)),
+        Row("3-4", "6", "six t-SNE plots, two in each figure", ("report/digit_figures.py",), tsne("dann", PAIRS_2020)),
         Row("3-5", "6", "architecture, implementation", DANN, (HW3,)),
         Row("3-6", "7", "discussion", (), (HW3,)),
         Row("4-1", "6 + 10", "improved model", (*UDA, "hw3_p4.sh"), (f"{MODELS}/uda.md",)),
-        Row("4-2", "6", "six t-SNE figures", ("report/digit_figures.py",), tsne("uda", PAIRS_2020)),
+        Row("4-2", "6", "six t-SNE plots, two in each figure", ("report/digit_figures.py",), tsne("uda", PAIRS_2020)),
         Row("4-3", "6", "architecture, implementation", UDA, (HW3,)),
         Row("4-4", "7", "discussion", (), (HW3,)),
     )),
@@ -99,7 +99,7 @@ ASSIGNMENTS = {
             (f"{RESULTS}/generated_digit_scores.csv",)),
         Row("2-5", "", "a hundred digits", ("report/acgan_figures.py",), (f"{FIGURES}/acgan_digits.png",)),
         Row("3-1 to 3-3", "", "three rows of accuracies", (*DANN, "hw2_p3.sh"), (f"{MODELS}/dann.md",)),
-        Row("3-4", "", "t-SNE figures", ("report/digit_figures.py",), tsne("dann", PAIRS_2021)),
+        Row("3-4", "", "t-SNE plots, two in each figure", ("report/digit_figures.py",), tsne("dann", PAIRS_2021)),
         Row("3-5", "", "implementation, discussion", DANN, (HW2,)),
         Row("bonus", "", "improved model", (*UDA, "hw2_bonus.sh"), (f"{MODELS}/uda.md", *tsne("uda", PAIRS_2021))),
     )),

@@ -1,12 +1,14 @@
-"""Problem 3's and 4's figures from the studies: t-SNE, training curves, confusion matrices, worst images.
+"""Problem 3's and 4's figures: t-SNE, training curves, confusion matrices, worst images.
 
     python report/digit_figures.py dann --evaluate    # first: reads the test sets into runs/figures_dann
     python report/digit_figures.py dann               # draws report/figures/dann_*.png from what was kept
     python report/digit_figures.py uda                # likewise the improved method's
 
-Seed 0 of each pair, fixed beforehand.
+Seed 0 of each pair, fixed beforehand: the study's runs, or the published checkpoints where there is no study. The
+curves are drawn only where the study's logs are there.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -17,12 +19,12 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     from answers import add_arguments, kept_result, look
-    from plotting import FIGURES, AnnotationBbox, OffsetImage, plot_log, plt, save, tidy
+    from plotting import FIGURES, PRINT, TEXT_WIDTH, plot_log, plt, save, tidy
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
     from sklearn.metrics import confusion_matrix
 
-    from dlcv.checkpoint import read_checkpoint
+    from dlcv.checkpoint import CHECKPOINTS, read_checkpoint
     from dlcv.data.digits import PAIRS, read_images, split_folder
     from dlcv.trainer import read_log
 
@@ -38,9 +40,11 @@ def evaluate(method: str, study: Path, kept: Path, data: Path | None, ledger: Pa
     purpose = f"figures of problem {PROBLEMS[method]}: t-SNE, confusion, worst images"
     for source, target in PAIRS:
         run = study / f"{source}_{target}_{method}_seed0"
+        published = Path(os.path.relpath(CHECKPOINTS / f"{method}_{source}_{target}.pth"))  # as the ledger has it
+        model = run / "model.pth" if study.is_dir() else published
         for domain, statistics in ((source, "source"), (target, "target")):
             flags = ["--domain", domain, "--statistics", statistics, "--purpose", purpose, "--ledger", str(ledger)]
-            look([run / "model.pth"], kept / f"{source}_{target}_{statistics}.npz", data, *flags)
+            look([model], kept / f"{source}_{target}_{statistics}.npz", data, *flags)
         for snapshot in sorted(run.glob("snapshots/*.pth")) if method == "uda" else []:
             flags = ["--domain", target, "--split", "train", "--limit", str(TRAIN_IMAGES)]
             flags += ["--purpose", "figures of problem 4: precision of the sure", "--ledger", str(ledger)]
@@ -56,24 +60,20 @@ def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
     points = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(
         PCA(50, random_state=0).fit_transform(features)
     )
-    title = f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}, {len(rows[0])} + {len(rows[1])} test images"
-
-    figure, axes = plt.subplots(figsize=(6.4, 6))
-    for digit in range(10):
-        mine = labels == digit
-        axes.scatter(
-            points[mine, 0], points[mine, 1], s=6, color=plt.get_cmap("tab10")(digit), label=str(digit), linewidths=0
-        )
-    axes.legend(title="digit", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
-    axes.set(title=title, xticks=[], yticks=[])
-    save(figure, FIGURES / f"{method}_tsne_{source}_{target}_class.png")
-
-    figure, axes = plt.subplots(figsize=(6.4, 6))
-    for name, colour, mine in ((NAMES[source], "tab:blue", ~is_target), (NAMES[target], "tab:red", is_target)):
-        axes.scatter(points[mine, 0], points[mine, 1], s=6, color=colour, alpha=0.6, label=name, linewidths=0)
-    axes.legend(title="domain", markerscale=3, bbox_to_anchor=(1, 1), loc="upper left", frameon=False)
-    axes.set(title=title, xticks=[], yticks=[])
-    save(figure, FIGURES / f"{method}_tsne_{source}_{target}_domain.png")
+    figure, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 3.3), layout="constrained")
+    order = np.random.RandomState(0).permutation(len(points))  # so that no class and no domain covers the others
+    for axes, title, colours, names, values in (
+        (left, "(a) digit class", plt.get_cmap("tab10").colors, [str(digit) for digit in range(10)], labels),
+        (right, "(b) domain", ("tab:blue", "tab:red"), [NAMES[source], NAMES[target]], is_target.astype(int)),
+    ):
+        axes.scatter(*points[order].T, s=5, c=np.array(colours)[values[order]], alpha=0.8, linewidths=0)
+        for colour, name in zip(colours, names, strict=True):
+            axes.scatter([], [], s=30, color=colour, label=name)
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=min(5, len(names)),
+                    handletextpad=0.1, columnspacing=1.2)  # fmt: skip
+    save(figure, FIGURES / f"{method}_tsne_{source}_{target}.png", dpi=PRINT)
 
 
 def draw_dann_curves(source: str, target: str, study: Path) -> None:
@@ -140,7 +140,7 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
     result = kept_result(kept / f"{source}_{target}_target.npz")
     labels, predictions = result["labels"], result["predictions"]
     matrix = confusion_matrix(labels, predictions, labels=range(10), normalize="true")
-    figure, axes = plt.subplots(figsize=(5.6, 5))
+    figure, axes = plt.subplots(figsize=(TEXT_WIDTH / 2, TEXT_WIDTH / 2), layout="constrained")
     axes.pcolormesh(np.arange(11) - 0.5, np.arange(11) - 0.5, matrix, cmap="Blues", vmin=0, vmax=1)
     axes.invert_yaxis()
     axes.set_aspect("equal")
@@ -150,33 +150,26 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
             text = f"{100 * matrix[row, column]:.0f}"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     accuracy = 100 * np.mean(labels == predictions)
-    title = f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}: {accuracy:.1f} % of {len(labels)}"
     axes.set(
         xticks=range(10),
         yticks=range(10),
         xlabel="predicted",
         ylabel="true",
-        title=f"{title}\nrows: % of each true digit",
+        title=f"{NAMES[source]} → {NAMES[target]}: {accuracy:.1f} % of {len(labels)}",
     )
-    save(figure, FIGURES / f"{method}_confusion_{source}_{target}.png")
+    save(figure, FIGURES / f"{method}_confusion_{source}_{target}.png", dpi=PRINT)
 
     confidence = confidence_of(result["logits"])
     wrong = np.flatnonzero(predictions != labels)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:20]
     pictures = read_images(split_folder(data, target, "test"), [str(name) for name in result["names"][worst]])
-    figure, grid = plt.subplots(2, 10, figsize=(11, 3.6), gridspec_kw={"hspace": 0.5})
+    figure, grid = plt.subplots(2, 10, figsize=(TEXT_WIDTH, 2.2), layout="constrained")
     for axes in grid.flat:
         axes.axis("off")
     for axes, index, picture in zip(grid.flat, worst, pictures, strict=False):
-        axes.add_artist(
-            AnnotationBbox(OffsetImage(picture.permute(1, 2, 0).numpy(), zoom=2.2), (0.5, 0.5), frameon=False)
-        )
-        axes.set_title(f"{labels[index]} as {predictions[index]}\n{100 * confidence[index]:.1f} %", fontsize=9)
-    figure.suptitle(
-        f"{TITLES[method]} {NAMES[source]} → {NAMES[target]}: the 20 most confident mistakes (true as predicted)",
-        y=1.04,
-    )
-    save(figure, FIGURES / f"{method}_worst_{source}_{target}.png")
+        axes.imshow(picture.permute(1, 2, 0).numpy())
+        axes.set_title(f"{labels[index]} as {predictions[index]}\n{100 * confidence[index]:.1f} %", fontsize=8)
+    save(figure, FIGURES / f"{method}_worst_{source}_{target}.png", dpi=PRINT)
 
 
 def main() -> None:
@@ -185,7 +178,10 @@ def main() -> None:
         "method", choices=("dann", "uda"), help="dann: problem 3's figures; uda: those of the improved method"
     )
     add_arguments(parser)
-    parser.add_argument("--study", type=Path, help="folder of the runs (default runs/study_METHOD)")
+    parser.add_argument(
+        "--study", type=Path,
+        help="folder of the runs (default runs/study_METHOD); without one, the published checkpoints and no curves",
+    )  # fmt: skip
     parser.add_argument("--kept", type=Path, help="what was read, for drawing (default runs/figures_METHOD)")
     parser.add_argument("--data", type=Path, help="folder of the digits (default: hw3_data or data/hw3_data)")
     args = parser.parse_args()
@@ -195,7 +191,9 @@ def main() -> None:
         evaluate(args.method, study, kept, args.data, args.ledger)
     for source, target in PAIRS:
         draw_tsne(args.method, source, target, kept)
-        if args.method == "dann":
+        if not study.is_dir():
+            print(f"{study} is not there: the curves stay as they are")
+        elif args.method == "dann":
             draw_dann_curves(source, target, study)
         else:
             draw_uda_curves(source, target, study, kept)

@@ -1,5 +1,8 @@
 """What the reports may say: numbers from files that programs wrote, by name. Nothing is computed anew here."""
 
+import ast
+import inspect
+import math
 import re
 from collections import Counter, defaultdict
 from dataclasses import asdict
@@ -15,11 +18,15 @@ from dlcv import cli
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.cs7643 import theory
 from dlcv.cs7643.recipes import RECIPES, Recipe
+from dlcv.data import augment
 from dlcv.data.flowers import CHOSEN, label_of
 from dlcv.files import read_rows
+from dlcv.losses import WINDOWS
 from dlcv.models.dann import DomainClassifier
 from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.models.table import load_any
+from dlcv.models.vae import VAE, LatentFlow
+from dlcv.sampling import SEED
 from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,6 +81,58 @@ class Facts:
         """Number of weights of a checkpoint's network, with thousands separated."""
         model = load_any(ROOT / "checkpoints" / f"{checkpoint}.pth")
         return f"{sum(p.numel() for p in model.parameters()):,}"
+
+    def flow(self) -> dict[str, str]:
+        """The flow of checkpoints/vae.pth: its blocks, their units, its parameters, the steps that sampling takes."""
+        network = load_model(VAE, ROOT / "checkpoints" / "vae.pth").flow
+        assert network is not None
+        steps = inspect.signature(LatentFlow.forward).parameters["steps"].default
+        count = sum(p.numel() for p in network.parameters())
+        told = {"blocks": len(network.blocks), "width": network.first.out_features, "steps": steps}
+        return {name: str(value) for name, value in told.items()} | {"parameters": f"{count:,}"}
+
+    def spectrum_windows(self) -> str:
+        """Sides of the windows in which the VAE's loss compares spectra, in pixels."""
+        return " or ".join(str(side) for side in WINDOWS)
+
+    def sampling_seed(self) -> str:
+        """Of the noise from which the graded pictures are made."""
+        return str(SEED)
+
+    def digit_images(self, domain: str) -> dict[str, str]:
+        """Numbers of a digit domain's images: for training with labels, held out of that, and for testing."""
+        pair = {"usps": "usps_mnistm", "mnistm": "mnistm_svhn", "svhn": "svhn_usps"}[domain]
+        data = self.provenance(f"dann_{pair}")["data"]
+        path = ROOT / "docs" / "test_reads.csv"
+        tested = [row["images"] for row in read_rows(path) if (row["domain"], row["split"]) == (domain, "test")]
+        counts = {"training": data["labelled"], "held_out": data["validation"], "test": int(tested[-1])}
+        return {name: f"{count:,}" for name, count in counts.items()}
+
+    def arguments(self, function: str, script: str = "", call: int = 0) -> dict[str, Any]:
+        """The numbers with which train/<script>.py calls a function for the `call`-th time, counted from 0.
+
+        Those are the constants that it passes by name and, for functions of dlcv.data.augment, the defaults beside
+        them; without a script, the defaults alone.
+        """
+        defaults = inspect.signature(getattr(augment, function)).parameters if hasattr(augment, function) else {}
+        numbers = {name: p.default for name, p in defaults.items() if isinstance(p.default, int | float)}
+        if not script:
+            return numbers
+        tree = ast.parse((ROOT / "train" / f"{script}.py").read_text(encoding="utf-8"))
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) == function]
+        calls.sort(key=lambda node: node.lineno)
+        passed = calls[call].keywords
+        return numbers | {str(p.arg): p.value.value for p in passed if isinstance(p.value, ast.Constant)}
+
+    def smoothed_floor(self, smoothing: float, classes: int = 10) -> str:
+        """The lowest cross entropy with smoothed labels, in nats: the entropy of the labels themselves."""
+        wrong = smoothing / classes
+        right = 1 - smoothing + wrong
+        return f"{-right * math.log(right) - (classes - 1) * wrong * math.log(wrong):.2f}"
+
+    def study_steps(self, study: str) -> str:
+        """Steps of the trainings of a study in docs/results/digit_runs.csv."""
+        return f"{int(self._newest('digit_runs.csv', study=study)['steps']):,}"
 
     def domain_classifier(self) -> dict[str, str]:
         """DANN's second classifier, which no checkpoint holds: its layers as "inputs → outputs", its parameters."""
@@ -185,8 +244,8 @@ class Facts:
         return f"{100 * float(row['validation_accuracy']):.1f}"
 
     def pilot(self, experiment: str) -> str:
-        """Percent of the validation images in a pilot of docs/results/pilots.csv (of docs/LOG.md; no run was kept)."""
-        return self._newest("pilots.csv", experiment=experiment)["validation_accuracy"]
+        """A pilot's value in docs/results/pilots.csv, copied from docs/LOG.md: no file of these runs was kept."""
+        return self._newest("pilots.csv", experiment=experiment)["value"]
 
     def tested(self, network: str) -> str:
         """Percent of the test images of one of CS7643's networks, seed 0."""
@@ -373,6 +432,11 @@ class Facts:
             told = ", ".join(f"{column} '{value}'" for column, value in wanted.items())
             raise cli.UserError(f"docs/results/{name} has no line with {told}")
         return found[-1]
+
+
+def _name(function: ast.expr) -> str:
+    """The last part of a called function's name, "random_affine" for augment.random_affine."""
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _term(line: theory.Line) -> str:

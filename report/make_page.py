@@ -63,8 +63,7 @@ class Part:
 def pairs(method: str) -> tuple[tuple[str, tuple[Figure, ...]], ...]:
     """The figures of a method's six pairs of domains."""
     kinds = (
-        ("tsne_{}_class", "t-SNE of test features: one colour a digit"),
-        ("tsne_{}_domain", "the same points: one colour a domain"),
+        ("tsne_{}", "t-SNE of test features: by digit and by domain"),
         ("curves_{}", "the training"),
         ("confusion_{}", "confusion matrix of the target's test digits"),
         ("worst_{}", "the most confident mistakes"),
@@ -171,7 +170,7 @@ PARTS = (
         "Improved adaptation",
         "The same network taught by a slowly moving average of itself, with target backgrounds pasted behind source "
         "digits.",
-        ("uda_tsne_usps_mnistm_class.png", "USPS → MNIST-M: features of test digits, one colour a digit"),
+        ("uda_tsne_usps_mnistm.png", "USPS → MNIST-M: features of test digits, by digit and by domain"),
         groups=pairs("uda"),
         tables=(
             ("uda", "digits table", "accuracies, with lower and upper bound"),

@@ -16,7 +16,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import draw_faces, draw_strips, draw_text, plt, save, training_arguments
+    from plotting import PRINT, TEXT_WIDTH, draw_faces, draw_strips, draw_text, plt, save, training_arguments
     from sklearn.linear_model import LinearRegression
     from sklearn.manifold import TSNE
     from sklearn.metrics import roc_auc_score
@@ -33,6 +33,7 @@ with cli.packages_needed(__doc__):
 ATTRIBUTES = {"Male": "gender (+ male)", "Smiling": "smile", "Blond_Hair": "blond hair"}
 NEIGHBOURS = 15  # points whose share with an attribute says how well it separates
 SHOWN = 10  # test faces in table 1_3
+FONT = 12  # points of text beside faces, which a report prints at about half this size
 STRENGTHS = np.linspace(-1.5, 1.5, 7)  # multiples of the difference between having an attribute and not
 
 
@@ -89,7 +90,10 @@ def draw_reconstructions(model: VAE, images: torch.Tensor, rows: np.ndarray, nam
         [pictures(shown), pictures(recon)],
         path,
         row_titles=["test face", "reconstruction"],
-        titles=[f"{names[row].removesuffix('.png')}\nMSE {error:.4f}" for row, error in zip(rows, errors, strict=True)],
+        titles=[
+            f"{names[row].removesuffix('.png')}\nMSE\n{error:.4f}" for row, error in zip(rows, errors, strict=True)
+        ],
+        fontsize=FONT,
     )
 
 
@@ -110,20 +114,17 @@ def separation(points: np.ndarray, has: np.ndarray) -> float:
 
 def draw_tsne(z: torch.Tensor, attributes: np.ndarray, path: Path) -> None:
     points = TSNE(random_state=0, init="pca", perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z.numpy())
-    figure, grid = plt.subplots(1, 3, figsize=(15, 4.8))
-    for axes, name, has in zip(grid, ATTRIBUTES, attributes.T, strict=True):
-        for mine, colour, label in ((~has, "tab:blue", f"not {name}"), (has, "tab:orange", name)):
-            axes.scatter([], [], s=5, color=colour, label=f"{label} ({mine.sum()})")
+    figure, grid = plt.subplots(1, 3, figsize=(TEXT_WIDTH, 2.9), layout="constrained")
+    for axes, letter, name, has in zip(grid, "abc", ATTRIBUTES, attributes.T, strict=True):
+        for mine, colour, label in ((~has, "tab:blue", "no"), (has, "tab:orange", "yes")):
+            axes.scatter([], [], s=30, color=colour, label=f"{label} ({mine.sum()})")
         # In the order of the faces, so that neither colour covers the other.
-        axes.scatter(*points.T, s=5, c=np.where(has, "tab:orange", "tab:blue"), alpha=0.7, linewidths=0)
-        axes.legend(markerscale=3, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2)
+        axes.scatter(*points.T, s=4, c=np.where(has, "tab:orange", "tab:blue"), alpha=0.7, linewidths=0)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=2, handletextpad=0.1, columnspacing=1.2)
         plane, whole = separation(points, has), separation(z.numpy(), has)
-        axes.set(title=f"{name}: AUC {plane:.2f} here, {whole:.2f} in the latents", xticks=[], yticks=[])
-    figure.suptitle(
-        f"t-SNE of the latents (posterior means) of {len(points)} test faces. AUC: how well the "
-        f"{NEIGHBOURS} nearest others tell who has the attribute"
-    )
-    save(figure, path)
+        axes.set(title=f"({letter}) {name}\nAUC map {plane:.2f}, latents {whole:.2f}", xticks=[], yticks=[])
+        axes.spines[:].set_visible(True)
+    save(figure, path, dpi=PRINT)
 
 
 def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, faces: torch.Tensor, path: Path) -> None:
@@ -136,8 +137,8 @@ def draw_directions(model: VAE, directions: np.ndarray, z: torch.Tensor, faces: 
             strips.append(edited)
             rows.append(np.concatenate([pictures(faces[index : index + 1]), edited]))
             titles.append(name)
-    heads = ["test face", *(f"{value:+.1f}" if value else "0" for value in STRENGTHS)]
-    draw_faces(rows, path, row_titles=titles, titles=heads)
+    heads = ["test face", *(f"{value:+.1f}" if value else "0: recon." for value in STRENGTHS)]
+    draw_faces(rows, path, row_titles=titles, titles=heads, fontsize=FONT)
     draw_strips(strips, path)
 
 
@@ -178,6 +179,8 @@ def main() -> None:
     save_image(args.out / "fig1_4.png", make_grid(samples, 8))  # as hw3_p1.sh writes it
 
     draw_latents(in_float64, args.out / "fig1_4_latents.png")
+    plain = sample_images(lambda z: in_float64.decode(z) * 2 - 1, noise(SEED, 32, model.config.latent_dim))
+    save_image(args.out / "fig1_4_plain.png", make_grid(plain, 8))  # the same noise, decoded without the flow
 
     z = encode(model, images)
     draw_tsne(z, read_attributes(args.data, "test", names, list(ATTRIBUTES)).numpy(), args.out / "fig1_5.png")

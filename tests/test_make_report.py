@@ -29,7 +29,8 @@ KNOWN = "|".join(
         "at 4 x 4 only 16 values", "sheet of 256 samples", r"below 0\.03", "0.88em", "7 x 7",
         "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent",
         "76.1 to 76.7 percent", "70.7 to 75.1 mAP",
-        "200 epochs",
+        "200 epochs", "perplexity 30",
+        "40,000 / not given", "7,291 / 2,007", "60,000 / 10,000", "73,257 / 26,032",  # DLCV 2020: the course's images
         "airbench96", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
         # EEE7331, question 2: names, what the tutorial has, and how a metric or a search is defined.
         "StyleGAN2", "Image2StyleGAN", "L2", "512 components and 18 styles", r"[@<]targets[12]", r"columns: \d+",
