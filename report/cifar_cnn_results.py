@@ -211,7 +211,13 @@ def final_table(lines: list[dict[str, str]]) -> str:
                 100 * np.array([float(line[f"{s}_accuracy"]) for line in mine]) for s in ("training", "test")
             )
             cells = [mean_std(values, 1, n=True) for values in (train, test, train - test)]
-            means.append((f"{name}, all seeds, {TRAIN_IMAGES:,} training images", f"{weights:,}", *cells))
+            means.append(
+                (
+                    f"{name}, mean of the seeds, training accuracy on {TRAIN_IMAGES:,} of the images",
+                    f"{weights:,}",
+                    *cells,
+                )
+            )
     columns = ("", "weights with bias", "training accuracy, %", "test accuracy, %", "gap, points")
     return markdown(columns, [*rows, *means])
 
