@@ -103,8 +103,7 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
     last = [line for line in lines if "plain" in line["checkpoint"] and "step_000006" in line["checkpoint"]]
     train, test = (next(row["accuracy"] for row in last if row["split"] == split) for split in ("train", "test"))
     assert (
-        f"10,000 training images | 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |"
-        in text
+        f"10,000 of the images | 676,294 | {100 * float(train):.1f} (n = 1) | {100 * float(test):.1f} (n = 1) |" in text
     )
     assert "2; the last one is kept" in text and "PyTorch 2." in text
     with (tmp_path / "docs" / "results" / "cifar_cnn_runs.csv").open(newline="") as file:

@@ -66,6 +66,11 @@ def test_every_addition_is_for_a_command() -> None:
     assert all(any(line.startswith(beginning) for line in COMMANDS) for beginning in ADDED)
 
 
+def without_make() -> dict[str, str]:
+    """The environment without what a make that runs these tests hands down, its variables for one."""
+    return {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+
+
 def test_make_figures_draws_what_it_can_and_lists_the_rest(tmp_path: Path) -> None:
     (tmp_path / "Makefile").symlink_to(REPO / "Makefile")
     for name in ("requirements.txt", "pyproject.toml"):
@@ -78,7 +83,7 @@ def test_make_figures_draws_what_it_can_and_lists_the_rest(tmp_path: Path) -> No
         python.write_text(f"#!/bin/bash\n{body}")
         python.chmod(0o755)
         result = subprocess.run(
-            ["make", "figures"], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"VENV": ".venv"}
+            ["make", "figures"], cwd=tmp_path, capture_output=True, text=True, env=without_make() | {"VENV": ".venv"}
         )
         assert result.returncode == code, result.stderr
     scripts = {call.split()[0] for call in (tmp_path / "calls").read_text().splitlines()}
