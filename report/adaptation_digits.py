@@ -16,6 +16,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
+    from digit_figures import NAMES
     from digit_results import LETTER
     from plotting import PRINT, TEXT_WIDTH, add_out, plt, save
 
@@ -27,7 +28,6 @@ with cli.packages_needed(__doc__):
     from dlcv.predict import predict_labels
 
 PAIRS = (("usps", "mnistm"), ("mnistm", "svhn"))
-NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN"}
 COLUMNS = 10  # digits of each domain
 ROWS = ("source only", "DANN", "improved")
 

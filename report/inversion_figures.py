@@ -124,7 +124,12 @@ def draw_disagreements(
 
 def read_row(target: Path, folder: Path, runs: Sequence[str]) -> np.ndarray:
     """uint8 (1 + runs, H, W, 3): a target in the generator's size, and what each run in `folder` makes of it."""
-    made = [read_rgb(folder / run / "reconstructions" / f"{target.stem}.png") for run in runs]
+    return beside(target, [folder / run / "reconstructions" for run in runs])
+
+
+def beside(target: Path, folders: Sequence[Path]) -> np.ndarray:
+    """uint8 (1 + folders, H, W, 3): a target, and the picture of its name in each folder, in whose size it is."""
+    made = [read_rgb(folder / f"{target.stem}.png") for folder in folders]
     return np.stack([np.asarray(face) for face in (read_rgb(target, made[0].width), *made)])
 
 

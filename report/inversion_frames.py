@@ -14,11 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
-    import numpy as np
+    from inversion_figures import beside
     from plotting import add_out, draw_strips
 
     from dlcv.data.folders import list_images
-    from dlcv.images import read_rgb
 
 
 def main() -> None:
@@ -31,10 +30,7 @@ def main() -> None:
     frames = sorted(path for path in (args.run / "frames").glob("*") if path.is_dir())
     if not frames:
         raise cli.UserError(f"{args.run / 'frames'} holds nothing; run: python inference/invert_faces.py … --frames")
-    rows = []
-    for name in list_images(args.targets)[: args.count]:
-        made = [read_rgb(frame / f"{Path(name).stem}.png") for frame in frames]
-        rows.append(np.stack([np.asarray(face) for face in (read_rgb(args.targets / name, made[0].width), *made)]))
+    rows = [beside(args.targets / name, frames) for name in list_images(args.targets)[: args.count]]
     draw_strips(rows, args.out / "inversion_iterations.png")
     print(args.out / "inversion_iterations_strips.png")
 

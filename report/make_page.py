@@ -15,7 +15,10 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import jinja2
+    from digit_figures import NAMES
     from facts import Facts
+    from overview import Box
+    from overview import part as cut
     from PIL import Image
 
     from dlcv.checkpoint import current_commit
@@ -25,12 +28,10 @@ REPORT = Path(__file__).resolve().parent
 FIGURES = REPORT / "figures"
 WIDEST = 1600  # pixels of a figure on the page; the files in report/figures are larger
 QUALITY = 80  # of WebP, which takes a sixth of PNG's bytes here
-NAMES = {"usps": "USPS", "mnistm": "MNIST-M", "svhn": "SVHN (part)"}
 PAIRS = ("usps_mnistm", "mnistm_svhn", "svhn_usps", "mnistm_usps", "svhn_mnistm", "usps_svhn")
 DIRECTIONS = tuple(f"{name}, face {face}" for name in ("gender", "smile", "blond hair") for face in (1, 2))
 ITERATIONS = "inversion_iterations_strips.png"
 Figure = tuple[str, str]  # file in report/figures, caption
-Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the whole figure
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Strip:
 
     name: str
     caption: str
-    titles: tuple[str, ...] = ()  # one a row; by default "pair 1", "pair 2", …
+    titles: tuple[str, ...] = ()  # one a row; by default `each` with its number
+    each: str = "pair"
     fixed: int = 0  # frames at the left that stay in view beside the moving one: an inversion's target
     last: bool = False  # whether the slider begins at the last frame instead of the middle one
 
@@ -102,7 +104,7 @@ PARTS = (
         (0, 0, 1, 0.5),
         more=(
             ("gan_nearest.png", "samples and their nearest training faces: none is a copy"),
-            ("fig2_4.png", "the same latents through the VAE's and the GAN's eyes"),
+            ("fig2_4.png", "the first 16 samples of the VAE and of the GAN"),
             ("gan_curves.png", "losses and the discriminator's accuracy"),
             ("fig2_1.png", "architecture"),
         ),
@@ -137,7 +139,15 @@ PARTS = (
             ("stylegan2_truncation.png", "truncation"),
             ("stylegan2_curves.png", "the training"),
         ),
-        strips=(Strip(ITERATIONS, "A search in W+ with the own loss, from the mean face on", fixed=1, last=True),),
+        strips=(
+            Strip(
+                ITERATIONS,
+                "A search in W+ with the own loss, from the mean face on",
+                each="portrait",
+                fixed=1,
+                last=True,
+            ),
+        ),
         tables=(("stylegan2", "inversion results", "mean ± standard deviation over 20 portraits"),),
     ),
     Part(
@@ -293,9 +303,7 @@ def read_strip(strip: Strip, side: int = 64) -> dict[str, object]:
     with Image.open(FIGURES / strip.name) as image:
         picture = webp(image, image.width)
         columns, rows = image.width // side, image.height // side
-    titles = strip.titles or tuple(f"pair {row + 1}" for row in range(rows))
-    if strip.fixed:
-        titles = tuple(f"portrait {row + 1}" for row in range(rows))
+    titles = strip.titles or tuple(f"{strip.each} {row + 1}" for row in range(rows))
     moving = columns - strip.fixed
     start = moving - 1 if strip.last else moving // 2
     return {"data": picture["data"], "rows": rows, "columns": columns, "titles": titles, "caption": strip.caption,
@@ -304,9 +312,7 @@ def read_strip(strip: Strip, side: int = 64) -> dict[str, object]:
 
 def crop(part: Part) -> dict[str, object]:
     """The part's picture for the head of the page, small."""
-    with Image.open(FIGURES / part.picture[0]) as image:
-        left, top, right, bottom = (round(share * size) for share, size in zip(part.box, image.size * 2, strict=True))
-        return webp(image.crop((left, top, right, bottom)), 640)
+    return webp(Image.fromarray(cut(part.picture[0], part.box)), 640)
 
 
 def contents() -> list[dict[str, object]]:

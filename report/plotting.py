@@ -15,8 +15,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm as LogNorm
 from matplotlib.colors import to_hex as to_hex
-from matplotlib.offsetbox import AnnotationBbox as AnnotationBbox
-from matplotlib.offsetbox import OffsetImage as OffsetImage
 from matplotlib.ticker import MaxNLocator
 
 from dlcv import cli
