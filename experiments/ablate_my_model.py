@@ -11,6 +11,7 @@ test runs the network that forgets to call eval(). Seconds are those of one proc
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def accuracy(solver: Any, training: bool) -> float:
 def measure(title: str, seed: int, steps: int, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
     switches, values = VARIANTS[title]
     recipe = replace(Recipe(**RECIPES["mymodel"]), seed=seed, bf16=False, **values)  # type: ignore[arg-type]
-    part2.MODELS["MyModel"] = lambda: part2.MyModel(**switches)
+    part2.MODELS["MyModel"] = partial(part2.MyModel, **switches)
     arguments = recipe.solver_arguments()
     solver = part2.Solver(images=images.permute(0, 2, 3, 1), labels=labels.numpy(), **arguments)
     solver.epochs = steps / solver.steps_per_epoch  # a part of an epoch: the schedule ends with it

@@ -5,8 +5,8 @@ second half are those of the first, mirrored. The logits of an image and of its 
 construction: half of the weights are free, and nothing has to be averaged when evaluating.
 
 Borrowed: filters shared over a group of symmetries (group convolutions, Cohen and Welling 2016, arXiv:1602.07576), here
-over the identity and the mirror; that such layers need half the arithmetic in terms of even and odd parts (shown for
-linear layers by Bökman et al. 2025, arXiv:2502.05169); residual sums (He et al. 2015, arXiv:1512.03385); batch
+over the identity and the mirror; half the arithmetic by mirror-symmetric and antisymmetric parts (Bökman et al. 2025,
+arXiv:2502.05169, for linear layers); residual sums (He et al. 2015, arXiv:1512.03385); batch
 normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167). What each part gives: docs/models/cs7643.md.
 """
 
