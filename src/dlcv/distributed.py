@@ -143,7 +143,7 @@ class _Parallel:
 
     def __init__(self, module: nn.Module, some_unused: bool) -> None:
         self.through = DistributedDataParallel(
-            _Methods(module), broadcast_buffers=False, find_unused_parameters=some_unused
+            _Methods(module), forward_sync_buffers=False, find_unused_parameters=some_unused
         )
 
     def __call__(self, *args: Any, **options: Any) -> Any:
