@@ -15,19 +15,27 @@ from conftest import REPO, assert_one_line, run_script
 from dlcv.checkpoint import read_checkpoint
 from dlcv.trainer import read_log, read_save, scores_of
 
-# Runs commands one after another in each process, which spares imports, and ends at one that fails. Keeps their output.
+# Runs commands one after another in each process, which spares imports, and keeps what they print. Of each training it
+# also keeps the sum of every parameter after the last step; ends at a traceback.
 DRIVER = """
 import json, os, sys
 from pathlib import Path
+import torch
 from conftest import run_script
-results = []
+from dlcv.trainer import Run
+ends, sums, end_step = [], {}, Run._end_step
+def end_step_and_sum(run):
+    end_step(run)
+    networks = {name: part for name, part in run.state.items() if isinstance(part, torch.nn.Module)}
+    sums[run.out.name] = {name: [float(p.double().sum()) for p in n.parameters()] for name, n in networks.items()}
+Run._end_step = end_step_and_sum
 for words in json.loads(sys.argv[1]):
     result = run_script(*words)
-    results.append([result.returncode, result.stdout, result.stderr])
-    if result.returncode:
+    ends.append([result.returncode, result.stdout, result.stderr])
+    if "Traceback" in result.stderr:
         break
-Path(sys.argv[2], f"rank{os.environ['RANK']}.json").write_text(json.dumps(results))
-sys.exit(results[-1][0])
+Path(sys.argv[2], f"rank{os.environ['RANK']}.json").write_text(json.dumps([ends, sums]))
+sys.exit("Traceback" in result.stderr)
 """
 ENVIRONMENT = os.environ | {
     "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo",
@@ -84,30 +92,32 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    """Every training on two processes; rank0.json and rank1.json hold exit code, stdout and stderr of each."""
+    """Every training on two processes, then commands that are refused; rank0.json and rank1.json: see DRIVER."""
     root = tmp_path_factory.mktemp("two")
     data = {name: request.getfixturevalue(name) for name in ("arrays", "faces", "digits", "flowers")}
     commands = [
         words(name, data[fixture], root / name, root / "vae" / "model.pth")
         for name, (_, fixture, _) in (OTHERS | EQUAL).items()
     ]
-    autoencoder = [REPO / "train" / "train_autoencoder.py", "--data", data["arrays"]]
-    commands += [[*autoencoder, "--out", root / "whole", *WHOLE]]
-    commands += [[*autoencoder, "--out", root / "refused", "--batch-size", 5]]
+    autoencoder = [REPO / "train" / "train_autoencoder.py", "--data", data["arrays"], *WHOLE, "--out"]
+    commands += [[*autoencoder, root / "whole"], [*autoencoder, root / "whole"]]
+    commands += [[*autoencoder, root / "refused", "--batch-size", 5], [*autoencoder, root / "nan", "--lr", 1e30]]
     (root / "driver.py").write_text(DRIVER)
     lines = json.dumps([[str(word) for word in command] for command in commands])
-    result = subprocess.run(
-        torchrun(root / "driver.py", lines, root), capture_output=True, text=True, env=ENVIRONMENT, timeout=300
-    )
-    ends = [json.loads((root / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    codes = [[code for code, _, _ in end] for end in ends]
-    assert codes == [[0] * (len(commands) - 1) + [2]] * 2, (result.stderr, [end[-1] for end in ends])
+    command = torchrun(root / "driver.py", lines, root)
+    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=600)
+    assert result.returncode == 0, result.stderr
     return root
 
 
-def printed(root: Path, rank: int) -> list[list[str]]:
-    """[stdout, stderr] of each command in one of the processes."""
-    return [end[1:] for end in json.loads((root / f"rank{rank}.json").read_text())]
+def ends(root: Path, rank: int) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each command in one of the processes."""
+    return json.loads((root / f"rank{rank}.json").read_text())[0]
+
+
+def sums(root: Path, rank: int) -> dict[str, dict[str, list[float]]]:
+    """Run → network → the sum of each of its parameters, in one of the processes."""
+    return json.loads((root / f"rank{rank}.json").read_text())[1]
 
 
 @pytest.mark.parametrize("name", EQUAL)
@@ -136,13 +146,25 @@ def test_every_training_runs_on_two_processes(name: str, two: Path) -> None:
     assert len(list((two / name / "tensorboard").iterdir())) == 1
 
 
-def test_only_the_first_process_speaks(two: Path) -> None:
-    first, second = printed(two, 0), printed(two, 1)
-    assert all("2 processes share each batch; batch norm is not synchronised" in out for out, _ in first[:-1])
-    assert all(out == "" for out, _ in second)
-    assert [err for _, err in second if err] == []
-    assert "train_autoencoder.py: a batch of 5 does not split over 2 processes" in first[-1][1]
-    assert len(first[-1][1].splitlines()) == 1 and not (two / "refused").exists()
+def test_the_processes_have_the_same_parameters_at_the_end(two: Path) -> None:
+    """They saw different images: without averaged gradients the parameters would differ."""
+    first, second = sums(two, 0), sums(two, 1)
+    assert {*EQUAL, *OTHERS} <= first.keys() and first == second
+
+
+def test_only_the_first_process_speaks_and_all_end_alike(two: Path) -> None:
+    trained, refused = ends(two, 0)[:-3], ends(two, 0)[-3:]
+    assert [(code, err) for code, _, err in trained if code or err] == []
+    assert all("2 processes share each batch; batch norm is not synchronised" in out for _, out, _ in trained)
+    for (code, _, err), (wanted, message) in zip(
+        refused,
+        ((1, "already holds a run"), (2, "a batch of 5 does not split over 2 processes"), (1, "became non-finite")),
+        strict=True,
+    ):
+        assert code == wanted and message in err.splitlines()[-1] and err.count("train_autoencoder.py: ") == 1, err
+    assert [(out, err) for _, out, err in ends(two, 1)] == [("", "")] * len(ends(two, 0))
+    assert [code for code, _, _ in ends(two, 1)] == [code for code, _, _ in ends(two, 0)]
+    assert not (two / "refused").exists()
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(two: Path, arrays: Path, tmp_path: Path) -> None:

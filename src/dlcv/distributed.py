@@ -8,6 +8,7 @@ function here hands back what it was given. What is exact and what is not: docs/
 
 import atexit
 import os
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
@@ -48,6 +49,8 @@ def start(*batch_sizes: int) -> torch.device:
             raise UsageError(f"a process needs a GPU of its own: --nproc-per-node {torch.cuda.device_count()}")
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
+    # Both cost time alone: gradients whose layout in memory is another, a search for unused layers that finds none.
+    warnings.filterwarnings("ignore", "(?s).*(Grad strides do not match|find_unused_parameters=True was specified)")
     if not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_EVALUATION)
         atexit.register(dist.destroy_process_group)
@@ -65,12 +68,14 @@ def rank() -> int:
 
 
 def part(batch: torch.Tensor) -> torch.Tensor:
-    """Of a whole batch (B, …), the rows of this process: every N-th. All parts are alike in size where N divides B.
+    """Of a whole batch (B, …), the rows of this process: every N-th; where B is smaller than N, at least one.
 
-    Every N-th row keeps the groups together over which StyleGAN2's discriminator takes deviations. Where B is smaller
-    than N, a process without rows gets a row that `share` counts as nothing.
+    Every N-th, because StyleGAN2's discriminator takes deviations over rows that lie B / 4 apart: they stay together.
     """
-    return (batch[rank() :: world_size()] if rank() < len(batch) else batch[:1]) if world_size() > 1 else batch
+    if world_size() == 1:
+        return batch
+    rows = batch[rank() :: world_size()]
+    return rows if len(rows) else batch[:1]
 
 
 def share(size: int) -> float:
