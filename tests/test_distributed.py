@@ -95,7 +95,8 @@ def two(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
     """Every training on two processes, then commands that are refused; rank0.json and rank1.json: see DRIVER."""
     root = tmp_path_factory.mktemp("two")
     data = {name: request.getfixturevalue(name) for name in ("arrays", "faces", "digits", "flowers")}
-    commands = [
+    commands = [[REPO / "experiments" / "tutorial_dcgan.py", "--data", data["faces"], "--out", root / "tutorial"]]
+    commands += [
         words(name, data[fixture], root / name, root / "vae" / "model.pth")
         for name, (_, fixture, _) in (OTHERS | EQUAL).items()
     ]
@@ -153,7 +154,11 @@ def test_the_processes_have_the_same_parameters_at_the_end(two: Path) -> None:
 
 
 def test_only_the_first_process_speaks_and_all_end_alike(two: Path) -> None:
-    trained, refused = ends(two, 0)[:-3], ends(two, 0)[-3:]
+    (_, _, one_process_only), *trained = ends(two, 0)
+    trained, refused = trained[:-3], trained[-3:]
+    assert one_process_only.endswith(
+        "tutorial_dcgan.py: this training runs in one process only: start it without torchrun\n"
+    )
     assert [(code, err) for code, _, err in trained if code or err] == []
     assert all("2 processes share each batch; batch norm is not synchronised" in out for _, out, _ in trained)
     for (code, _, err), (wanted, message) in zip(

@@ -46,7 +46,8 @@ def main() -> None:
     except ValueError as error:  # a class without an image
         raise cli.UsageError(f"{error}; try a smaller --imbalance-factor") from None
 
-    solver.network, solver.part, solver.share = parallel(solver.model), part, share  # several processes (torchrun)
+    # Several processes (torchrun) share each batch.
+    solver.network, solver.part, solver.share = parallel(solver.model), part, share
 
     # Forward, loss, backward and step stand in the solver that is handed in: cs7643/part2/solver.py, `update`.
     state = {"model": solver.model, "optimizer": solver.optimizer}

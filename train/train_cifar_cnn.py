@@ -93,16 +93,16 @@ def main() -> None:
     for step in run:
         x, y = batch(step)
         torch.manual_seed(torch.initial_seed() + rank())  # dropout differs between processes
-        whole, x, y = share(len(y)), part(x), part(y)  # an epoch's last batch may be shared out unequally
+        weight, x, y = share(len(y)), part(x), part(y)  # an epoch's last batch may be shared out unequally
         set_lr(optimizer, r.lr * warmup_cosine(step, steps, warmup=steps_per_epoch))
         with repro.bf16(device, r.bf16):
             logits = parallel_model(x).float()
-        loss = whole * F.cross_entropy(logits, y)
+        loss = weight * F.cross_entropy(logits, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
-        run.log(loss=loss, accuracy=whole * (logits.argmax(1) == y).float().mean())
+        run.log(loss=loss, accuracy=weight * (logits.argmax(1) == y).float().mean())
         if run.due(steps_per_epoch):
             run.snapshot(model)
             if len(held_out):

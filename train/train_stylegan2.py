@@ -162,7 +162,7 @@ def main() -> None:
             loss_g = F.softplus(-judge(d, fake, fade, rng)).mean()
         run.log(loss_g=loss_g, accuracy_fake=(logits_fake < 0).float().mean())
         if r.path_length and step % PATH_LENGTH_EVERY == 0:
-            half = r.batch_size // 2
+            half = r.batch_size // 2 // world_size() * world_size()
             w = styles(rng)[: half // world_size()]
             made = parallel_g.synthesise(w, noise(half, rng), size, fade)
             y = part(torch.randn((half, *made.shape[1:]), generator=rng))
