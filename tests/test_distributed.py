@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,7 +28,7 @@ ends, sums, end_step = [], {}, Run._end_step
 def end_step_and_sum(run):
     end_step(run)
     networks = {name: part for name, part in run.state.items() if isinstance(part, torch.nn.Module)}
-    sums[run.out.name] = {name: [float(p.double().sum()) for p in n.parameters()] for name, n in networks.items()}
+    sums[run.out.name] = {name: [p.detach().double().sum().item() for p in n.parameters()] for name, n in networks.items()}
 Run._end_step = end_step_and_sum
 for words in json.loads(sys.argv[1]):
     result = run_script(*words)
@@ -167,7 +168,9 @@ def test_only_the_first_process_speaks_and_all_end_alike(two: Path) -> None:
         strict=True,
     ):
         assert code == wanted and message in err.splitlines()[-1] and err.count("train_autoencoder.py: ") == 1, err
-    assert [(out, err) for _, out, err in ends(two, 1)] == [("", "")] * len(ends(two, 0))
+    # StyleGAN2's layers that are not used at first make DistributedDataParallel's C++ warn once that later all are.
+    others = [out + re.sub(r"\[rank1\].*find_unused_parameters.*\n", "", err) for _, out, err in ends(two, 1)]
+    assert set(others) == {""}
     assert [code for code, _, _ in ends(two, 1)] == [code for code, _, _ in ends(two, 0)]
     assert not (two / "refused").exists()
 
