@@ -28,7 +28,8 @@ ends, sums, end_step = [], {}, Run._end_step
 def end_step_and_sum(run):
     end_step(run)
     networks = {name: part for name, part in run.state.items() if isinstance(part, torch.nn.Module)}
-    sums[run.out.name] = {name: [p.detach().double().sum().item() for p in n.parameters()] for name, n in networks.items()}
+    with torch.no_grad():
+        sums[run.out.name] = {name: [float(p.double().sum()) for p in n.parameters()] for name, n in networks.items()}
 Run._end_step = end_step_and_sum
 for words in json.loads(sys.argv[1]):
     result = run_script(*words)
