@@ -61,13 +61,14 @@ def main() -> None:
     from dlcv.data import augment, splits
     from dlcv.data.digits import read_split
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.models.acgan import ACGANDiscriminator, ACGANDiscriminatorConfig, ACGANGenerator, ACGANGeneratorConfig
     from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
 
     # Data: whole in memory; no test digit is read.
     _, images, labels = read_split(args.data, "mnistm", "train")
@@ -81,6 +82,7 @@ def main() -> None:
     averaged = cast(ACGANGenerator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+    parallel_g, parallel_d = parallel(g), parallel(d)  # several processes (torchrun): their gradients' mean
 
     def digits(rows: torch.Tensor) -> torch.Tensor:
         return (to_float(images[rows].to(device)) * 2 - 1).contiguous(memory_format=torch.channels_last)
@@ -104,17 +106,17 @@ def main() -> None:
         set_lr(optimizer_d, r.lr_d * share)
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
-        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
-        wanted = torch.randint(0, 10, (r.batch_size,), generator=rng).to(device)
-        real, y = digits(rows), labels[rows].to(device)
+        z = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
+        wanted = part(torch.randint(0, 10, (r.batch_size,), generator=rng)).to(device)
+        real, y = digits(rows), part(labels[rows]).to(device)
 
         # 1. D: real up, fake down; the digits of real images alone, so that bad fakes do not mislead the classifier.
         with repro.bf16(device, r.bf16):
-            fake = g(z, wanted).float()
-            logits_real, digit_real = d(real)
-            logits_fake, _ = d(fake.detach())
+            fake = parallel_g(z, wanted).float()
+            logits_real, digit_real = parallel_d(part(real))
+            logits_fake, _ = parallel_d(fake.detach())
             if r.augment:
-                _, digit_real = d(augment.random_affine(real, rng))
+                _, digit_real = parallel_d(part(augment.random_affine(real, rng)))
         loss_class = F.cross_entropy(digit_real.float(), y)
         loss_d = discriminator_loss(logits_real.float(), logits_fake.float())
         optimizer_d.zero_grad()

@@ -45,17 +45,19 @@ def main() -> None:
     from dlcv.checkpoint import save_checkpoint
     from dlcv.data.arrays import read_arrays
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import to_float
     from dlcv.models.autoencoder import Autoencoder, AutoencoderConfig
     from dlcv.schedule import set_lr, warmup_cosine
     from dlcv.trainer import Run, scores_of
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
     images = read_arrays(args.data, "fashion_mnist", "train").images
 
     repro.seed_everything(r.seed)
     model = Autoencoder(AutoencoderConfig(r.latent_dim)).to(device)  # PyTorch's default initialisation
     optimizer = torch.optim.Adam(model.parameters(), lr=r.lr)
+    parallel_model = parallel(model)  # several processes (torchrun): their gradients' mean
 
     @torch.no_grad()
     def loss_over_training_set() -> float:
@@ -69,8 +71,8 @@ def main() -> None:
     for step in run:
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200))
         rows = torch.randint(len(images), (r.batch_size,), generator=repro.seed_step(r.seed, step))
-        x = to_float(images[rows].to(device))
-        loss = F.mse_loss(model(x), x)
+        x = to_float(images[part(rows)].to(device))
+        loss = F.mse_loss(parallel_model(x), x)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -24,14 +24,15 @@ def main() -> None:
 
     import torch
 
-    from dlcv import repro
     from dlcv.checkpoint import current_commit
     from dlcv.cs7643.part2.solver import Solver
     from dlcv.data.arrays import read_arrays
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, share, start
     from dlcv.files import atomic_path, write_text
     from dlcv.trainer import Run
 
+    device = start(r.batch_size)
     images, labels = read_arrays(args.data, "cifar10", "train")
     if r.validation >= len(images):
         raise cli.UsageError(f"--validation {r.validation}: only {len(images)} images, nothing is left to train on")
@@ -39,11 +40,14 @@ def main() -> None:
         solver = Solver(
             images=images.permute(0, 2, 3, 1),
             labels=labels.numpy(),
-            device=repro.choose_device(),
+            device=device,
             **r.solver_arguments(),
         )
     except ValueError as error:  # a class without an image
         raise cli.UsageError(f"{error}; try a smaller --imbalance-factor") from None
+
+    # Several processes (torchrun) share each batch.
+    solver.network, solver.part, solver.share = parallel(solver.model), part, share
 
     # Forward, loss, backward and step stand in the solver that is handed in: cs7643/part2/solver.py, `update`.
     state = {"model": solver.model, "optimizer": solver.optimizer}

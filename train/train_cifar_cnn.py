@@ -50,12 +50,13 @@ def main() -> None:
     from dlcv import repro
     from dlcv.data import arrays, augment, splits
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, rank, share, start
     from dlcv.images import to_float
     from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
     from dlcv.schedule import set_lr, warmup_cosine
     from dlcv.trainer import Run, scores_of
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
     images, labels = arrays.read_arrays(args.data, "cifar10", "train")
     training, held_out = splits.hold_out(len(images), arrays.HELD_OUT)
     if not r.hold_out:
@@ -68,6 +69,7 @@ def main() -> None:
     optimizer = torch.optim.SGD(
         model.parameters(), r.lr, momentum=r.momentum, nesterov=r.momentum > 0, weight_decay=r.weight_decay
     )
+    parallel_model = parallel(model)  # several processes (torchrun): their gradients' mean
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Every image once an epoch, moved and mirrored anew."""
@@ -90,15 +92,17 @@ def main() -> None:
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         x, y = batch(step)
+        torch.manual_seed(torch.initial_seed() + rank())  # dropout differs between processes
+        weight, x, y = share(len(y)), part(x), part(y)  # an epoch's last batch may be shared out unequally
         set_lr(optimizer, r.lr * warmup_cosine(step, steps, warmup=steps_per_epoch))
         with repro.bf16(device, r.bf16):
-            logits = model(x).float()
-        loss = F.cross_entropy(logits, y)
+            logits = parallel_model(x).float()
+        loss = weight * F.cross_entropy(logits, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
-        run.log(loss=loss, accuracy=(logits.argmax(1) == y).float().mean())
+        run.log(loss=loss, accuracy=weight * (logits.argmax(1) == y).float().mean())
         if run.due(steps_per_epoch):
             run.snapshot(model)
             if len(held_out):

@@ -70,6 +70,7 @@ def main() -> None:
     from dlcv.data.digits import read_folder, read_split, split_folder
     from dlcv.data.folders import fingerprint
     from dlcv.data.splits import hold_out_tenth
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import to_float
     from dlcv.models.dann import DomainClassifier, reversal_strength
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
@@ -77,7 +78,7 @@ def main() -> None:
     from dlcv.selection import accuracy_in, reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
 
     # Data. In mode target the labelled domain is the target itself.
     labelled = r.target if r.mode == "target" else r.source
@@ -98,6 +99,8 @@ def main() -> None:
     average = ema(model, r.ema)
     averaged = cast(DigitNet, average.module)
     optimizer = torch.optim.AdamW([*model.parameters(), *tell_domain.parameters()], r.lr, weight_decay=r.weight_decay)
+    # With several processes (torchrun): what averages their gradients.
+    parallel_model, parallel_tell_domain = parallel(model), parallel(tell_domain)
 
     def augment(digits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
         return augment_digits(to_float(digits.to(device)), rng).to(memory_format=torch.channels_last)
@@ -110,19 +113,20 @@ def main() -> None:
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
         others = torch.randint(len(target_images), (r.batch_size,), generator=rng)
-        x_source, y = augment(images[rows], rng), labels[rows].to(device)
-        x_target = augment(target_images[others], rng)
+        x_source, y = part(augment(images[rows], rng)), part(labels[rows]).to(device)
+        x_target = part(augment(target_images[others], rng))
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01))
         strength = reversal_strength(step / r.steps, r.strength, r.ramp) if r.mode == "dann" else 0.0
 
         with repro.bf16(device, r.bf16):
             if r.domain_norm:
-                f_source, f_target = model.extract(x_source, labelled_domain), model.extract(x_target, TARGET)
+                f_source = parallel_model.extract(x_source, labelled_domain)
+                f_target = parallel_model.extract(x_target, TARGET)
             else:
-                f_source, f_target = model.extract(torch.cat([x_source, x_target]), TARGET).split(len(y))
-            logits = model.classifier(f_source)
+                f_source, f_target = parallel_model.extract(torch.cat([x_source, x_target]), TARGET).split(len(y))
+            logits = parallel_model.classifier(f_source)
             pulled = f_source if r.reverse_source else f_source.detach()
-            domain_logits = tell_domain(torch.cat([pulled, f_target]), strength).float()
+            domain_logits = parallel_tell_domain(torch.cat([pulled, f_target]), strength).float()
         # 1. Labels: source features classified.
         loss_label = F.cross_entropy(logits.float(), y, label_smoothing=r.label_smoothing)
         # 2. Domains: source or target? The domain classifier learns it, the features learn the opposite.

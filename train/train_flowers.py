@@ -64,6 +64,7 @@ def main() -> None:
     from dlcv.data import augment
     from dlcv.data.flowers import read_flowers
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import save_grid, to_float
     from dlcv.models.dcgan import (
         DCGANDiscriminator,
@@ -74,7 +75,7 @@ def main() -> None:
     from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
     images, _, categories = read_flowers(args.data, size=r.size)  # whole in memory
     if len(images) < r.batch_size:
         raise cli.UsageError(f"--batch-size {r.batch_size}: there are only {len(images)} photographs")
@@ -87,6 +88,7 @@ def main() -> None:
     average = ema(g, r.ema, warmup=True)  # batch norm's statistics, too
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+    parallel_g, parallel_d = parallel(g), parallel(d)  # several processes (torchrun): their gradients' mean
 
     def photographs(step: int, rng: torch.Generator) -> torch.Tensor:
         """Every photograph once an epoch, cropped and mirrored anew: (B, 3, size, size) in [-1, 1]."""
@@ -112,16 +114,16 @@ def main() -> None:
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
-        photos = photographs(step, rng)
-        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
+        photos = part(photographs(step, rng))
+        z = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
             set_lr(optimizer, lr * constant_then_linear(step, steps, r.decay))
 
         # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
         with repro.bf16(device, r.bf16):
-            fake = g(z)
+            fake = parallel_g(z)
             seen_real, seen_fake = (augment.diff_augment(x, rng) if r.augment else x for x in (photos, fake.detach()))
-            logits_real, logits_fake = d.logits(seen_real).float(), d.logits(seen_fake).float()
+            logits_real, logits_fake = (parallel_d.logits(x).float() for x in (seen_real, seen_fake))
         loss_real = (1 - r.smoothing) * F.softplus(-logits_real) + r.smoothing * F.softplus(logits_real)
         loss_d = loss_real.mean() + F.softplus(logits_fake).mean()
         optimizer_d.zero_grad()

@@ -54,6 +54,7 @@ def main() -> None:
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import save_grid, to_float
     from dlcv.losses import discriminator_loss, generator_loss
     from dlcv.metrics import share_above
@@ -61,7 +62,7 @@ def main() -> None:
     from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
 
     # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
     _, images = read_faces(args.data, "train")
@@ -76,6 +77,7 @@ def main() -> None:
     averaged = cast(Generator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
+    parallel_g, parallel_d = parallel(g), parallel(d)  # several processes (torchrun): their gradients' mean
 
     def faces(rows: torch.Tensor) -> torch.Tensor:
         return to_float(images[rows].to(device)) * 2 - 1
@@ -101,13 +103,13 @@ def main() -> None:
 
         rng = repro.seed_step(r.seed, step)
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
-        real = augment.random_flips(faces(rows), rng).contiguous(memory_format=torch.channels_last)
-        z = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
+        real = part(augment.random_flips(faces(rows), rng)).contiguous(memory_format=torch.channels_last)
+        z = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
 
         # 1. D: real up, fake down.
         with repro.bf16(device, r.bf16):
-            fake = g(z).float()
-            logits_real, logits_fake = d(real).float(), d(fake.detach()).float()
+            fake = parallel_g(z).float()
+            logits_real, logits_fake = parallel_d(real).float(), parallel_d(fake.detach()).float()
         loss_d = discriminator_loss(logits_real, logits_fake)
         optimizer_d.zero_grad()
         loss_d.backward()

@@ -74,6 +74,7 @@ def main() -> None:
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start, world_size
     from dlcv.images import save_grid, to_float
     from dlcv.losses import PathLength, r1_penalty
     from dlcv.metrics import share_above
@@ -86,7 +87,7 @@ def main() -> None:
     from dlcv.schedule import constant_then_linear, set_lr
     from dlcv.trainer import Run
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
 
     # Data: whole in memory. A part is held out, to see whether the discriminator remembers the faces.
     _, images = read_faces(args.data, "train", max(r.resolution, 64))
@@ -102,6 +103,8 @@ def main() -> None:
     averaged = cast(StyleGAN2Generator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr, betas=(0.0, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr, betas=(0.0, 0.99))
+    # With several processes (torchrun): what averages their gradients. Layers above the resolution so far have none.
+    parallel_g, parallel_d = parallel(g, some_unused=True), parallel(d, some_unused=True)
 
     def faces(rows: torch.Tensor, size: int) -> torch.Tensor:
         """Images (B, 3, size, size) in [-1, 1]."""
@@ -110,13 +113,16 @@ def main() -> None:
 
     def styles(rng: torch.Generator) -> torch.Tensor:
         """w (B, layers, D) of new latents, most of them mixed."""
-        z = torch.randn((2 * r.batch_size, r.latent_dim), generator=rng).to(device)
-        first, second = g.style(z)[:, None].chunk(2)
-        crossing = torch.randint(1, g.layers, (r.batch_size, 1), generator=rng)
-        mixed = torch.rand((r.batch_size, 1), generator=rng) < r.mixing
+        z = torch.cat([part(half) for half in torch.randn((2, r.batch_size, r.latent_dim), generator=rng)]).to(device)
+        first, second = parallel_g.style(z)[:, None].chunk(2)
+        crossing = part(torch.randint(1, g.layers, (r.batch_size, 1), generator=rng))
+        mixed = part(torch.rand((r.batch_size, 1), generator=rng)) < r.mixing
         return torch.where((mixed & (torch.arange(g.layers) >= crossing)).to(device)[:, :, None], second, first)
 
-    def judge(x: torch.Tensor, fade: float, rng: torch.Generator) -> torch.Tensor:
+    def noise(count: int, rng: torch.Generator) -> list[torch.Tensor]:
+        return [part(layer) for layer in g.draw_noise(count, rng)]
+
+    def judge(d: StyleGAN2Discriminator, x: torch.Tensor, fade: float, rng: torch.Generator) -> torch.Tensor:
         """The discriminator's logits (B,) of images (B, 3, size, size), augmented where the recipe says so."""
         return d(augment.diff_augment(x, rng) if r.augment else x, fade).float()
 
@@ -133,13 +139,13 @@ def main() -> None:
 
         # 1. D: real up, fake down (non-saturating); now and then flat around real faces (lazy R1), in float32.
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
-        real = augment.random_flips(faces(rows, size), rng)
+        real = part(augment.random_flips(faces(rows, size), rng))
         penalised = r.r1 > 0 and step % r.r1_every == 0
         with repro.bf16(device, r.bf16):
-            fake = g.synthesise(styles(rng), g.draw_noise(r.batch_size, rng), size, fade).float()
-            logits_fake = judge(fake.detach(), fade, rng)
+            fake = parallel_g.synthesise(styles(rng), noise(r.batch_size, rng), size, fade).float()
+            logits_fake = judge(parallel_d, fake.detach(), fade, rng)
         with repro.bf16(device, r.bf16 and not penalised):
-            logits_real = judge(real.requires_grad_(penalised), fade, rng)
+            logits_real = judge(parallel_d, real.requires_grad_(penalised), fade, rng)
         loss_d = F.softplus(logits_fake).mean() + F.softplus(-logits_real).mean()
         run.log(loss_d=loss_d, accuracy_real=(logits_real > 0).float().mean())
         if penalised:
@@ -153,12 +159,14 @@ def main() -> None:
         # 2. G: the same fake up; now and then even steps in w (lazy path length regularisation), in float32.
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
-            loss_g = F.softplus(-judge(fake, fade, rng)).mean()
+            loss_g = F.softplus(-judge(d, fake, fade, rng)).mean()
         run.log(loss_g=loss_g, accuracy_fake=(logits_fake < 0).float().mean())
         if r.path_length and step % PATH_LENGTH_EVERY == 0:
-            w = styles(rng)[: r.batch_size // 2]
-            made = g.synthesise(w, g.draw_noise(len(w), rng), size, fade)
-            penalty = path_length(made, w, torch.randn(made.shape, generator=rng).to(device))
+            half = r.batch_size // 2 // world_size() * world_size()
+            w = styles(rng)[: half // world_size()]
+            made = parallel_g.synthesise(w, noise(half, rng), size, fade)
+            y = part(torch.randn((half, *made.shape[1:]), generator=rng))
+            penalty = path_length(made, w, y.to(device))
             loss_g = loss_g + r.path_length * PATH_LENGTH_EVERY * penalty
             run.log(path_length=penalty)
         optimizer_g.zero_grad()

@@ -70,6 +70,7 @@ def main() -> None:
     from dlcv.data.digits import read_folder, read_split, split_folder
     from dlcv.data.folders import fingerprint
     from dlcv.data.splits import hold_out_tenth
+    from dlcv.distributed import gather, parallel, part, start
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet, DigitNetConfig
     from dlcv.models.uda import Alignment, consistency_loss, follow
@@ -77,7 +78,7 @@ def main() -> None:
     from dlcv.selection import accuracy_in, reverse_validation, to_judge_by, unlabelled_scores
     from dlcv.trainer import Run, scores_of
 
-    device = repro.choose_device()
+    device = start(r.batch_size, r.target_batch_size)
 
     # Data.
     _, images, labels = read_split(args.data, r.source, "train")
@@ -93,6 +94,7 @@ def main() -> None:
     teacher = copy.deepcopy(student).requires_grad_(False)
     alignment = Alignment().to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+    parallel_student = parallel(student)  # several processes (torchrun): their gradients' mean
 
     def strong(digits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         digits = augment.random_affine(digits, generator, degrees=15.0, scale=0.25)
@@ -125,10 +127,10 @@ def main() -> None:
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
         others = torch.randint(len(target_images), (max(r.target_batch_size, r.batch_size),), generator=rng)
         digits, targets = to_float(images[rows].to(device)), to_float(target_images[others].to(device))
-        x, y = labelled(digits, targets, rng), labels[rows].to(device)
+        x, y = labelled(digits, targets, rng), part(labels[rows]).to(device)
         targets = targets[: r.target_batch_size]
         weak = augment.random_affine(targets, rng, degrees=5.0, scale=0.1, shear=0.1, shift=0.07)
-        x, weak, strong_view = (v.to(memory_format=torch.channels_last) for v in (x, weak, strong(targets, rng)))
+        x, weak, strong_view = (part(v).to(memory_format=torch.channels_last) for v in (x, weak, strong(targets, rng)))
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01))
         student.train()
         teacher.train()  # batch statistics of the plain target images, which its running statistics follow
@@ -137,15 +139,15 @@ def main() -> None:
             with torch.no_grad():
                 guess = teacher.classifier(teacher.extract(weak, TARGET)).float().softmax(1)
             if r.domain_norm:
-                logits = student.classifier(student.extract(x, SOURCE)).float()
-                target_logits = student.classifier(student.extract(strong_view, TARGET)).float()
+                logits = parallel_student.classifier(parallel_student.extract(x, SOURCE)).float()
+                target_logits = parallel_student.classifier(parallel_student.extract(strong_view, TARGET)).float()
             else:
-                both = student.classifier(student.extract(torch.cat([x, strong_view]), TARGET)).float()
-                logits, target_logits = both.split([len(x), len(strong_view)])
+                features = parallel_student.extract(torch.cat([x, strong_view]), TARGET)
+                logits, target_logits = parallel_student.classifier(features).float().split([len(x), len(strong_view)])
         # 1. The source, with its labels.
         loss_label = F.cross_entropy(logits, y)
         # 2. The target: what the teacher is sure of on a weak view, the student must see in a strong one.
-        aligned = alignment(guess, 1.0 - progress if r.alignment else 0.0)
+        aligned = part(alignment(gather(guess), 1.0 - progress if r.alignment else 0.0))
         loss_target, sure = consistency_loss(target_logits, aligned, r.threshold)
         weight = r.consistency * min(1.0, progress / r.warmup if r.warmup else 1.0)
         loss = (1 + (r.source_end - 1) * progress) * loss_label + weight * loss_target

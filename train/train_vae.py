@@ -66,13 +66,14 @@ def main() -> None:
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import save_grid, to_float
     from dlcv.losses import spectrum_loss
     from dlcv.models.vae import VAE, LatentMoments, VAEConfig, kl_divergence, reconstruction_loss
     from dlcv.schedule import set_lr, warmup_cosine
     from dlcv.trainer import Run, scores_of
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
 
     # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
     _, images = read_faces(args.data, "train")
@@ -85,6 +86,7 @@ def main() -> None:
     average = ema(model, r.ema)
     averaged = cast(VAE, average.module)
     optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+    parallel_model = parallel(model)  # several processes (torchrun): their gradients' mean
 
     def faces(rows: torch.Tensor) -> torch.Tensor:
         return to_float(images[rows].to(device)).to(memory_format=torch.channels_last)
@@ -118,11 +120,11 @@ def main() -> None:
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01))
         rng = repro.seed_step(r.seed, step)
         x = faces(training[torch.randint(len(training), (r.batch_size,), generator=rng)])
-        x = augment.random_flips(x, rng).contiguous(memory_format=torch.channels_last)
-        noise = torch.randn((r.batch_size, r.latent_dim), generator=rng).to(device)
+        x = part(augment.random_flips(x, rng)).contiguous(memory_format=torch.channels_last)
+        noise = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
 
         with repro.bf16(device, r.bf16):
-            recon, mu, logvar = model(x, noise)
+            recon, mu, logvar = parallel_model(x, noise)
         mse = reconstruction_loss(recon.float(), x)
         kl = kl_divergence(mu, logvar).mean()
         kl_weight = r.kl_weight * (min(1.0, progress / r.kl_warmup) if r.kl_warmup else 1.0)

@@ -51,12 +51,13 @@ def main() -> None:
     from dlcv.checkpoint import current_commit, model_from, read_checkpoint, save_checkpoint
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
+    from dlcv.distributed import parallel, part, start
     from dlcv.images import save_grid, to_float
     from dlcv.models.vae import VAE, LatentFlow
     from dlcv.schedule import set_lr, warmup_cosine
     from dlcv.trainer import Run, scores_of
 
-    device = repro.choose_device()
+    device = start(r.batch_size)
     trained = read_checkpoint(Path(r.vae))
     vae_sha256 = hashlib.sha256(Path(r.vae).read_bytes()).hexdigest()
     vae = model_from(VAE, trained, Path(r.vae)).to(device)
@@ -85,6 +86,7 @@ def main() -> None:
     networks = {name: value for name, value in vae.state_dict().items() if not name.startswith("flow.")}
     whole.load_state_dict(whole.state_dict() | networks)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=r.lr, weight_decay=r.weight_decay)
+    parallel_flow = parallel(flow)  # several processes (torchrun): their gradients' mean
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
     def draw(of: tuple[torch.Tensor, torch.Tensor], n: int, generator: torch.Generator) -> Batch:
@@ -100,7 +102,7 @@ def main() -> None:
     run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
     for step in run:
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=200, floor=0.01))
-        loss = flow.loss(*draw(seen, r.batch_size, repro.seed_step(r.seed, step)))
+        loss = parallel_flow.loss(*map(part, draw(seen, r.batch_size, repro.seed_step(r.seed, step))))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -214,11 +214,11 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     try:
         code = main() or 0
     except UserError as error:
-        code, message = error.exit_code, str(error)
+        code, message = error.exit_code, _told_once(str(error))
     except KeyboardInterrupt:
-        code, message = 130, "interrupted"
+        code, message = 130, _told_once("interrupted")
     except Ended as end:
-        code, message = 128 + end.args[0], f"ended by {signal.Signals(end.args[0]).name}"
+        code, message = 128 + end.args[0], _told_once(f"ended by {signal.Signals(end.args[0]).name}")
     except ModuleNotFoundError as error:
         code, message = 1, f"{error}: {INSTALL}"
     except (MemoryError, RuntimeError, ImportError) as error:
@@ -240,6 +240,11 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     if message:
         print(f"{prog}: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(code)
+
+
+def _told_once(message: str) -> str:
+    """The message, but in one only of the processes that torchrun starts on a machine: all make the same mistake."""
+    return "" if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("LOCAL_RANK") != "0" else message
 
 
 def _end(number: int, frame: FrameType | None) -> None:

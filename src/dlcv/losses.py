@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F
 
+from dlcv.distributed import mean
+
 WINDOWS = (16, 32)  # pixels, of spectrum_loss
 
 
@@ -76,5 +78,5 @@ class PathLength(torch.nn.Module):
         scaled = (images * y).sum() / (images.shape[2] * images.shape[3]) ** 0.5
         (gradient,) = torch.autograd.grad(scaled, w, create_graph=True)
         lengths = gradient.square().sum(2).mean(1).sqrt()
-        self.mean = torch.lerp(lengths.detach().mean(), self.mean, self.decay)
+        self.mean = torch.lerp(mean(lengths.detach().mean()), self.mean, self.decay)  # over all processes
         return (lengths - self.mean).square().mean()

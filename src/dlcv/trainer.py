@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from dlcv import distributed
 from dlcv.checkpoint import current_commit, load_model, save_checkpoint
 from dlcv.cli import UserError
 from dlcv.files import atomic_path, check_writable
@@ -58,6 +59,10 @@ class Run:
     `recipe` (a dataclass of plain values) and `data` (plain values that say which data these are: counts, a digest of
     the names) are saved with the run; a run is only ever resumed under the same ones.
 
+    Where torchrun started several processes (dlcv.distributed), process 0 alone evaluates, logs and saves: for the
+    others nothing is due, and they end with the loop. All stop after the same step. What is logged is the mean over
+    them. A run is only ever resumed with as many processes.
+
     Raises UserError when `out` holds another run or is being trained in by another process, when its save is damaged,
     and at a non-finite value (the last good save is kept).
     """
@@ -87,19 +92,25 @@ class Run:
         self._received: list[int] = []
         self._first = 0  # steps that were done when this process began
         self._timed_since = 0.0
-        self._lock = _lock(out)
+        if distributed.started_by_torchrun() != distributed.world_size():
+            raise UserError("this training runs in one process only: start it without torchrun")
+        self._first_process = distributed.rank() == 0
+        self._lock: Any = None
+        self._writer: Any = None
         try:
-            if resume and (save := _newest_save(out)):
-                self._restore(save)
-            elif not resume and (self.last.exists() or self.log_file.exists()):
-                raise UserError(f"{out} already holds a run; --resume continues it, another --out keeps both")
-            _drop_lines_after(self.log_file, self.done)
+            if saved := distributed.on_first(lambda: self._open(resume)):
+                self._restore(saved)
+            if self._first_process:
+                _drop_lines_after(self.log_file, self.done)
         except BaseException:
-            self._lock.close()
+            self._close()
             raise
         self._started = self._last_save = time.monotonic()
-        self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.done + 1 if self.done else 0)
-        self._bar = tqdm(total=steps, initial=self.done, dynamic_ncols=True, mininterval=1.0)
+        if self._first_process:
+            self._writer = SummaryWriter(str(out / "tensorboard"), purge_step=self.done + 1 if self.done else 0)
+        self._bar = tqdm(
+            total=steps, initial=self.done, dynamic_ncols=True, mininterval=1.0, disable=not self._first_process
+        )
 
     @property
     def last(self) -> Path:
@@ -126,8 +137,9 @@ class Run:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
             self._bar.close()
-            self._writer.close()
-            self._lock.close()
+            self._close()
+        if not self._first_process:
+            sys.exit()  # process 0 alone chooses a step, judges it and writes model.pth
 
     def log(self, **values: torch.Tensor | float | np.ndarray) -> None:
         """Logs by what each value is.
@@ -148,7 +160,7 @@ class Run:
             self._write(now)
 
     def due(self, every: int) -> bool:
-        """Whether something is due that happens after every `every` steps, and after the last one.
+        """Whether something is due that happens after every `every` steps, and after the last one: in process 0 alone.
 
         Raises UserError where a logged mean is not finite: nothing is evaluated then.
         """
@@ -158,7 +170,7 @@ class Run:
             self._write_means()
         else:
             self._means()
-        return True
+        return self._first_process
 
     def snapshot(self, model: nn.Module, **more: Any) -> Path:
         """Writes the model as it is now to out/snapshots/step_NNNNNN.pth, with `more` in its provenance."""
@@ -204,10 +216,17 @@ class Run:
         counts = ", ".join(f"{name} {value:,}" for name, value in self.data.items() if isinstance(value, int))
         begin = f"Steps {self.done + 1:,} to {self.steps:,}" if self.done else f"{self.steps:,} steps"
         facts = [self.what, f"{begin} on {device}.", f"Data: {counts}." if counts else ""]
+        if (processes := distributed.world_size()) > 1:
+            norm = "is" if torch.cuda.is_available() else "is not"
+            facts += [f"{processes} processes share each batch; batch norm {norm} synchronised (docs/scaling.md)."]
         facts += [f"Everything is written to {self.out}; Ctrl-C saves and ends, --resume goes on."]
-        self._bar.write(" ".join(filter(None, facts)))
-        sys.stdout.flush()
+        self._say(" ".join(filter(None, facts)))
         self._first = self.done
+
+    def _say(self, text: str) -> None:
+        if self._first_process:
+            self._bar.write(text)
+            sys.stdout.flush()
 
     def _time_left(self) -> None:
         """Says how long the rest takes, once, when FIRST_STEPS steps were timed (the first one warms up)."""
@@ -216,8 +235,7 @@ class Run:
             self._timed_since = time.monotonic()
         elif done == FIRST_STEPS + 1 and self.done < self.steps:
             seconds = (time.monotonic() - self._timed_since) / FIRST_STEPS * (self.steps - self.done)
-            self._bar.write(f"About {duration(seconds)} to go, at the speed of {FIRST_STEPS} steps on this machine.")
-            sys.stdout.flush()
+            self._say(f"About {duration(seconds)} to go, at the speed of {FIRST_STEPS} steps on this machine.")
 
     def _on_signal(self, number: int, _: object) -> None:
         self._received.append(number)
@@ -231,8 +249,10 @@ class Run:
         finished = self.done == self.steps
         if self._log_due():
             self._write_means()
-        stop = bool(self._received)
-        if stop or finished or time.monotonic() - self._last_save > self.save_seconds:
+        # A signal reaches the processes at different steps, and their clocks differ: they agree.
+        late = time.monotonic() - self._last_save > self.save_seconds
+        stop, late = distributed.any_process(bool(self._received), late and self._first_process)
+        if stop or finished or late:
             self._means()  # nothing that is not finite is saved
             self._save()
         if stop and not finished:
@@ -242,6 +262,8 @@ class Run:
 
     def _means(self) -> dict[str, float]:
         means = {name: float(total) / self._counts[name] for name, total in self._totals.items()}
+        over_processes = distributed.mean(torch.tensor(list(means.values()), dtype=torch.float64))
+        means = dict(zip(means, over_processes.tolist(), strict=True))
         bad = [name for name, value in means.items() if not math.isfinite(value)]
         if bad:
             kept = f" (the last good save, {self.last}, is kept)" if self.last.exists() else ""
@@ -259,15 +281,20 @@ class Run:
         self._totals, self._counts = {}, {}
 
     def _write(self, values: Mapping[str, float]) -> None:
+        if not self._first_process:
+            return
         with self.log_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": self.done, "seconds": round(self.seconds, 1)} | dict(values)) + "\n")
         for name, value in values.items():
             self._writer.add_scalar(name, value, self.done)
 
     def _save(self) -> None:
+        self._totals = {name: distributed.mean(total) for name, total in self._totals.items()}
+        if not self._first_process:
+            return
         content = {
             "recipe": self.recipe, "data": self.data, "step": self.done, "totals": self._totals,
-            "counts": self._counts, "seconds": self.seconds,
+            "counts": self._counts, "seconds": self.seconds, "processes": distributed.world_size(),
             "state": {name: part.state_dict() for name, part in self.state.items()},
         }  # fmt: skip
         buffer = io.BytesIO()
@@ -283,8 +310,25 @@ class Run:
                 self.last.replace(self.out / "last_before.pt")
         self._last_save = time.monotonic()
 
-    def _restore(self, path: Path) -> None:
-        saved = read_save(path)
+    def _open(self, resume: bool) -> dict[str, Any] | None:
+        """Locks the folder and reads the save that the run goes on from; None where it begins."""
+        self._lock = _lock(self.out)
+        if resume and (path := _newest_save(self.out)):
+            return read_save(path) | {"path": path}
+        if not resume and (self.last.exists() or self.log_file.exists()):
+            raise UserError(f"{self.out} already holds a run; --resume continues it, another --out keeps both")
+        return None
+
+    def _close(self) -> None:
+        for file in (self._writer, self._lock):
+            if file:
+                file.close()
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        processes = saved.get("processes", 1)
+        if processes != distributed.world_size():
+            how = f"{processes} processes (torchrun --nproc-per-node)" if processes > 1 else "one process"
+            raise UserError(f"the run in {self.out} was begun with {how}; resume it so, or give another --out")
         for before, now, message in (
             (saved["recipe"], self.recipe, "with {}; resume it so"),
             (saved["data"], self.data, "on other data ({}); give it the same data again"),
@@ -296,13 +340,15 @@ class Run:
             for name, part in self.state.items():
                 part.load_state_dict(saved["state"][name])
         except (KeyError, ValueError, RuntimeError) as error:
-            raise UserError(f"{path} was written by another version of this training ({error}); start anew") from None
+            raise UserError(
+                f"{saved['path']} was written by another version of this training ({error}); start anew"
+            ) from None
         self.done, self._seconds_before = saved["step"], saved["seconds"]
         self._totals, self._counts = saved["totals"], saved["counts"]
 
 
 def read_save(path: Path) -> dict[str, Any]:
-    """The content of a run's last.pt: recipe, data, step, totals, counts, seconds, state.
+    """The content of a run's last.pt: recipe, data, step, totals, counts, seconds, processes, state.
 
     Raises UserError for a file that is damaged or none of ours, and names the save before it where there is one.
     """

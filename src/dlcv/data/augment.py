@@ -5,6 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from dlcv.distributed import part, world_size
+
 
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=generator) * (high - low) + low
@@ -159,12 +161,13 @@ def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.1
 
     DiffAugment (Zhao et al. 2020, arXiv:2006.10738) with the ranges of the authors' code, but a hole of a quarter of
     the side where theirs has half. Every draw comes from `generator` (on the CPU): with the same seed, real and
-    generated images are changed alike.
+    generated images are changed alike. Where several processes share a batch, x is one's part; the draws are for all.
     """
     n, _, height, width = x.shape
+    whole = n * world_size()
 
     def draw(low: float, high: float) -> torch.Tensor:
-        return (torch.rand((n, 1, 1, 1), generator=generator) * (high - low) + low).to(x)
+        return part(torch.rand((whole, 1, 1, 1), generator=generator) * (high - low) + low).to(x)
 
     x = x + draw(-0.5, 0.5)
     grey = x.mean(1, keepdim=True)
@@ -173,16 +176,16 @@ def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.1
     x = mean + (x - mean) * draw(0.5, 1.5)
     # Translation by whole pixels, empty (0) where nothing comes in; then a hole of a quarter of the side's square.
     rows, columns = int(height * shift), int(width * shift)
-    down = torch.randint(-rows, rows + 1, (n, 1), generator=generator)
-    right = torch.randint(-columns, columns + 1, (n, 1), generator=generator)
+    down = part(torch.randint(-rows, rows + 1, (whole, 1), generator=generator))
+    right = part(torch.randint(-columns, columns + 1, (whole, 1), generator=generator))
     padded = F.pad(x, (columns, columns, rows, rows))
     y = (torch.arange(height) + rows - down).to(x.device)[:, None, :, None]
     z = (torch.arange(width) + columns - right).to(x.device)[:, None, None, :]
     image = torch.arange(n, device=x.device)[:, None, None, None]
     channel = torch.arange(x.shape[1], device=x.device)[None, :, None, None]
     x = padded[image, channel, y, z]
-    top = torch.randint(0, height, (n, 1), generator=generator)
-    left = torch.randint(0, width, (n, 1), generator=generator)
+    top = part(torch.randint(0, height, (whole, 1), generator=generator))
+    left = part(torch.randint(0, width, (whole, 1), generator=generator))
     in_rows = (torch.arange(height) - top).abs() < height // 8
     in_columns = (torch.arange(width) - left).abs() < width // 8
     hole = (in_rows[:, None, :, None] & in_columns[:, None, None, :]).to(x)

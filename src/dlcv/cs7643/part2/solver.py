@@ -114,6 +114,10 @@ class Solver:
             nesterov=self.nesterov,
             weight_decay=self.reg,
         )
+        # Where several processes share each batch: the network that averages their gradients, the rows of a batch that
+        # are this process's, and what the mean over these is multiplied by. The course trains in one process.
+        self.network, self.part, self.share = self.model, lambda rows: rows, lambda size: 1.0
+        self.weight = 1.0
         self._reset()
 
     def _reset(self):
@@ -140,11 +144,13 @@ class Solver:
         self._adjust_learning_rate(step / self.steps_per_epoch)
         self.model.train()
         data, target = self._batch(step)
+        self.weight = self.share(len(target))
+        data, target = self.part(data), self.part(target)
         if step < self.small_until * self.epochs * self.steps_per_epoch:  # a smaller image costs less
             data = F.interpolate(data, size=(self.small, self.small), mode="bilinear", antialias=True)
             data = data.contiguous(memory_format=torch.channels_last)
         output, loss = self._compute_loss_update_params(data, target)
-        return loss.detach(), self._check_accuracy(output, target)
+        return loss.detach(), self.weight * self._check_accuracy(output, target)
 
     def _check_accuracy(self, output, target):
         """Share of the logits (N, C) whose largest is the target (N,): a 0-d tensor."""
@@ -165,10 +171,11 @@ class Solver:
         """Logits and loss; in training mode the parameters are updated, otherwise nothing is."""
         with torch.set_grad_enabled(self.model.training):
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16 and self.model.training):
-                output = self.model(data)
+                output = (self.network if self.model.training else self.model)(data)
             output = output.float()
             loss = self.criterion(output, target)
         if self.model.training:
+            loss = self.weight * loss
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
