@@ -1,4 +1,4 @@
-"""The usual way to predict a folder of digits, for benchmark_inference.py to compare with.
+"""The usual way to predict a folder of digits, for peers.py to compare hw3_p3.sh with.
 
 python experiments/usual_predict.py IMAGE_DIR TARGET OUT_CSV WORKERS
 """
