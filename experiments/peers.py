@@ -47,10 +47,10 @@ class Part:
 
 
 PARTS = {
-    "dann_step": Part("DANN: 20 steps, the same tensors", "dann_step", ("ours", "tllib"), 64, 20),
-    "dann_loop": Part("DANN: reading the files and 60 steps", "dann_loop", ("ours", "tllib"), 64, 60),
-    "dcgan_step": Part("DCGAN: 3 steps, the same tensors", "dcgan_step", ("ours", "pytorch/examples"), 64, 4),
-    "dcgan_loop": Part("DCGAN: reading 256 faces and 4 steps", "dcgan_loop", ("ours", "pytorch/examples"), 64, 4),
+    "dann_step": Part("DANN: 10 steps, the same tensors", "dann_step", ("ours", "tllib"), 64, 10),
+    "dann_loop": Part("DANN: reading the files and 40 steps", "dann_loop", ("ours", "tllib"), 64, 40),
+    "dcgan_step": Part("DCGAN: 3 steps, the same tensors", "dcgan_step", ("ours", "pytorch/examples"), 32, 4),
+    "dcgan_loop": Part("DCGAN: reading 128 faces and 4 steps", "dcgan_loop", ("ours", "pytorch/examples"), 32, 4),
     "vae": Part("VAE: 3 epochs of 7,291 digits", "vae_epochs", ("ours", "pytorch/examples"), 128, 3),
     "distance_1280": Part(
         "Fréchet distance, 1,280 features", "distance", ("ours", "torch-fidelity", "pytorch-fid"), size=1280
