@@ -58,8 +58,8 @@ PARTS = {
     "distance_2048": Part(
         "Fréchet distance, 2,048 features", "distance", ("ours", "torch-fidelity", "pytorch-fid"), size=2048
     ),
-    "reading": Part("Digits: reading 9,001 files", "reading", ("ours", USUAL), 128),
-    "predict": Part("Digits: 9,001 files to csv, whole process", "predict", ("ours", USUAL), 128),
+    "reading": Part("Digits: reading 9,001 files", "reading", ("ours", USUAL), 100),
+    "predict": Part("Digits: 9,001 files to csv, whole process", "predict", ("ours", USUAL), 100),
 }
 SIZES = {"images": (1_000, 3_000, 10_000, 30_000, 100_000), "repositories": (1, 3, 10, 30, 100)}
 REPEATS = {"images": 10_000, "repositories": 10}  # up to this size there are as many rounds as elsewhere, above it one

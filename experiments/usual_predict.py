@@ -48,7 +48,7 @@ def main() -> None:
     if args.workers < 0:
         raise cli.UsageError(f"WORKERS {args.workers}: must be at least 0")
     model = load_model(DigitNet, CHECKPOINTS / MODELS[args.target])
-    loader = DataLoader(Digits(args.folder), batch_size=128, num_workers=args.workers)
+    loader = DataLoader(Digits(args.folder), batch_size=100, num_workers=args.workers)
     names, labels, loading = [], [], 0.0
     started = time.perf_counter()
     with torch.no_grad():

@@ -4,6 +4,7 @@ python report/performance.py       # writes docs/performance.md, report/figures/
 """
 
 import sys
+import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -68,7 +69,7 @@ def conditions(*paths: Path) -> str:
     peers = lines.dropna(subset=["peer_commit"]).drop_duplicates(["way", "peer_commit"])
     commits = ", ".join(f"{line.way} {line.peer_commit}" for line in peers.itertuples())
     machine = f"Processor: {of['cpu']}. Threads: {of['threads']}. torch {of['torch']}."
-    return f"{machine}\nCommits: ours {of['commit']}; {commits}."
+    return textwrap.fill(f"{machine} Commits: ours {of['commit']}; {commits}.", 120)
 
 
 def draw_sizes(path: Path, figure_path: Path) -> None:
