@@ -145,12 +145,20 @@ def dann_step(s: Settings, kind: type[TheirDann] | type[OurDann]) -> Result:
     return time.perf_counter() - started, [agreed]
 
 
-def their_dann_loop(s: Settings) -> Result:
-    """tllib's ImageList and ForeverDataIterator, its example's two worker processes; images as they are."""
+def their_dann_step(s: Settings) -> Result:
+    return dann_step(s, TheirDann)
+
+
+def our_dann_step(s: Settings) -> Result:
+    return dann_step(s, OurDann)
+
+
+def their_dann_epoch(s: Settings) -> Result:
+    """tllib's ImageList and ForeverDataIterator, its example's two worker processes; images are not augmented."""
     lists, loaders, means = tempfile.TemporaryDirectory(), [], []
     for domain in ("usps", "mnistm"):
         folder = split_folder(s.data, domain, "train")
-        names = list_images(folder)
+        names = list_images(folder)[: s.batch * s.steps]
         labels = (
             read_labels(s.data, domain, "train", names)
             if domain == "usps"
@@ -174,13 +182,13 @@ def their_dann_loop(s: Settings) -> Result:
     return seconds, means
 
 
-def our_dann_loop(s: Settings) -> Result:
-    """All files decoded first, without the cache that train_dann.py would take at its second call."""
+def our_dann_epoch(s: Settings) -> Result:
+    """All files decoded first, without the cache that train_dann.py takes at its second call."""
     training, feeds, means = OurDann(s.peers), [], []
     started = time.perf_counter()
     for domain in ("usps", "mnistm"):
         folder = split_folder(s.data, domain, "train")
-        names = list_images(folder)
+        names = list_images(folder)[: s.batch * s.steps]
         images = read_images(folder, names)
         labels = (
             read_labels(s.data, domain, "train", names)
@@ -243,7 +251,7 @@ def their_dcgan_step(s: Settings) -> Result:
     return batches.times[-1] - batches.times[1], batches.losses
 
 
-def their_dcgan_loop(s: Settings) -> Result:
+def their_dcgan_epoch(s: Settings) -> Result:
     """Its script as it is, with its two worker processes: dataset, networks, an epoch, two grids, two checkpoints."""
     with tempfile.TemporaryDirectory() as place:
         folder = face_folder_of(s, Path(place))
@@ -302,7 +310,7 @@ def our_dcgan_step(s: Settings) -> Result:
     return time.perf_counter() - started, losses
 
 
-def our_dcgan_loop(s: Settings) -> Result:
+def our_dcgan_epoch(s: Settings) -> Result:
     with tempfile.TemporaryDirectory() as place:
         folder, log = face_folder_of(s, Path(place)), []
         started = time.perf_counter()
@@ -339,7 +347,7 @@ def write_mnist(place: Path, images: torch.Tensor, count: int) -> None:
         (place / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, len(some)) + bytes(len(some)))
 
 
-def their_vae(s: Settings) -> Result:
+def their_vae_epoch(s: Settings) -> Result:
     """Its function train(), epoch by epoch. Agreement: the loss of the first batch."""
     images = grey_digits(s)
     with tempfile.TemporaryDirectory() as place:
@@ -364,7 +372,7 @@ def _reordered(x: torch.Tensor, recon: torch.Tensor, mu: torch.Tensor, logvar: t
     return recon, x, mu, logvar
 
 
-def our_vae(s: Settings) -> Result:
+def our_vae_epoch(s: Settings) -> Result:
     images = grey_digits(s)
     torch.manual_seed(1)
     theirs = definitions(s.peers / "examples" / "vae" / "main.py", {"VAE"}, nn=nn, F=F, torch=torch)

@@ -17,11 +17,8 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
-    import peers_training as training
     import torch
     from peers_code import Result, Settings
-    from torch.utils.data import DataLoader
-    from usual_predict import Digits
 
     from dlcv.checkpoint import current_commit
     from dlcv.data.digits import read_images, split_folder
@@ -81,6 +78,9 @@ def our_reading(s: Settings) -> Result:
 
 def usual_reading(s: Settings) -> Result:
     """Batch by batch, none of them kept."""
+    from torch.utils.data import DataLoader
+    from usual_predict import Digits
+
     total, count = 0.0, 0
     started = time.perf_counter()
     for images, _ in DataLoader(Digits(split_folder(s.data, "mnistm", "test")), batch_size=s.batch):
@@ -88,15 +88,24 @@ def usual_reading(s: Settings) -> Result:
     return time.perf_counter() - started, [total / count, count]
 
 
+def training(name: str) -> Way:
+    """A function of peers_training.py, which is imported only now: torchvision would cost the other ways seconds."""
+
+    def way(s: Settings) -> Result:
+        import peers_training
+
+        result: Result = getattr(peers_training, name)(s)
+        return result
+
+    return way
+
+
 WAYS: dict[str, dict[str, Way]] = {
-    "dann_step": {
-        "ours": lambda s: training.dann_step(s, training.OurDann),
-        "tllib": lambda s: training.dann_step(s, training.TheirDann),
-    },
-    "dann_loop": {"ours": training.our_dann_loop, "tllib": training.their_dann_loop},
-    "dcgan_step": {"ours": training.our_dcgan_step, "pytorch/examples": training.their_dcgan_step},
-    "dcgan_loop": {"ours": training.our_dcgan_loop, "pytorch/examples": training.their_dcgan_loop},
-    "vae_epochs": {"ours": training.our_vae, "pytorch/examples": training.their_vae},
+    "dann_step": {"ours": training("our_dann_step"), "tllib": training("their_dann_step")},
+    "dann_epoch": {"ours": training("our_dann_epoch"), "tllib": training("their_dann_epoch")},
+    "dcgan_step": {"ours": training("our_dcgan_step"), "pytorch/examples": training("their_dcgan_step")},
+    "dcgan_epoch": {"ours": training("our_dcgan_epoch"), "pytorch/examples": training("their_dcgan_epoch")},
+    "vae_epoch": {"ours": training("our_vae_epoch"), "pytorch/examples": training("their_vae_epoch")},
     "distance": {
         "ours": our_distance,
         "torch-fidelity": torch_fidelitys_distance,
@@ -112,7 +121,7 @@ def main() -> None:
     parser.add_argument("way", help='"ours", or the name of a peer')
     parser.add_argument("--peers", type=Path, default=Path("../peers"), help="folder of the clones (default: ../peers)")
     parser.add_argument("--data", type=Path, help="hw3_data (default: hw3_data or data/hw3_data)")
-    parser.add_argument("--steps", type=int, default=2, help="steps, or epochs of the VAE (default: 2)")
+    parser.add_argument("--steps", type=int, default=2, help="steps of a training (default: 2)")
     parser.add_argument("--batch", type=int, default=4, help="images of a batch (default: 4)")
     parser.add_argument("--size", type=int, default=16, help="features of a distance (default: 16)")
     parser.add_argument("--threads", type=int, default=2, help="torch's threads (default: 2)")

@@ -19,7 +19,7 @@ def peers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def test_missing_clones_and_bad_use_are_one_line(tmp_path: Path) -> None:
-    result = call("bash", REPO / "experiments" / "peers.sh", "vae", "--peers", tmp_path, "--data", tmp_path)
+    result = call("bash", REPO / "experiments" / "peers.sh", "vae_epoch", "--peers", tmp_path, "--data", tmp_path)
     assert_one_line(result, 1, f"{tmp_path / 'examples'} is not there: run the commands above")
     assert result.stdout.count("git clone https://github.com/") == 4
     assert_one_line(run_script("python3", SCRIPT, "gan"), 2, "no part 'gan'")
@@ -47,7 +47,7 @@ def test_reading_is_measured_and_not_twice(peers: ModuleType, digits: Path, tmp_
     assert peers.is_measured(rows, "reading", 1, facts, tmp_path, [])
     assert not peers.is_measured(rows, "reading", 2, facts, tmp_path, [])
     assert not peers.is_measured(rows, "reading", 1, facts | {"commit": "other"}, tmp_path, [])
-    assert not peers.is_measured(rows, "vae", 1, facts, tmp_path, [])
+    assert not peers.is_measured(rows, "vae_epoch", 1, facts, tmp_path, [])
 
 
 def test_a_different_result_ends_the_measurement(
