@@ -25,7 +25,7 @@ test: setup  ## on up to four processes; `pytest` alone runs one
 
 # What `make figures` calls, one after the other.
 FIGURES := digit_results.py "digit_figures.py dann" "digit_figures.py uda" adaptation_digits.py \
-	score_tables.py \
+	score_tables.py performance.py \
 	"vae_figures.py --then runs/vae_prior_seed0/log.jsonl" gan_figures.py sagan_figures.py stylegan2_figures.py \
 	acgan_figures.py cifar_cnn_results.py cs7643_results.py cs7643_overfit.py autoencoder_figures.py flowers_figures.py \
 	assignments.py overview.py make_page.py

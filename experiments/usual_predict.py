@@ -1,4 +1,4 @@
-"""The usual way to predict a folder of digits, for benchmark_inference.py to compare with.
+"""The usual way to predict a folder of digits, for peers.py to compare hw3_p3.sh with.
 
 python experiments/usual_predict.py IMAGE_DIR TARGET OUT_CSV WORKERS
 """
@@ -48,7 +48,7 @@ def main() -> None:
     if args.workers < 0:
         raise cli.UsageError(f"WORKERS {args.workers}: must be at least 0")
     model = load_model(DigitNet, CHECKPOINTS / MODELS[args.target])
-    loader = DataLoader(Digits(args.folder), batch_size=128, num_workers=args.workers)
+    loader = DataLoader(Digits(args.folder), batch_size=100, num_workers=args.workers)
     names, labels, loading = [], [], 0.0
     started = time.perf_counter()
     with torch.no_grad():

@@ -39,6 +39,8 @@ def test_frechet_distance_at_its_limits(pair: tuple[np.ndarray, np.ndarray]) -> 
     assert metrics.frechet_distance(a, a + 2.0) == pytest.approx(32 * 4.0)  # only the mean moved
     few = a[:20]  # fewer points than dimensions: singular covariances
     assert metrics.frechet_distance(few, few) == pytest.approx(0, abs=1e-7 * np.trace(np.cov(few.T)))
+    twice = [np.concatenate([x, x], axis=1) for x in pair]  # enough points, and singular all the same
+    assert metrics.frechet_distance(*twice) == pytest.approx(2 * metrics.frechet_distance(*pair), rel=1e-6)
     one = np.random.RandomState(1).randn(100_000, 1)
     assert metrics.frechet_distance(one, 3 * one) == pytest.approx(4.0, rel=0.02)  # (3 - 1)² in one dimension
 
