@@ -10,8 +10,6 @@ arXiv:2502.05169, for linear layers); residual sums (He et al. 2015, arXiv:1512.
 normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167). What each part gives: docs/models/cs7643.md.
 """
 
-import itertools
-
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -116,7 +114,7 @@ class MyModel(nn.Module):
         self.mirror, self.largest = mirror, largest
         self.stem = MirrorStem(widths[0]) if mirror else ordinary_convolution(3, widths[0])
         self.norm = (MirrorBatchNorm2d if mirror else nn.BatchNorm2d)(widths[0])
-        self.stages = nn.Sequential(*[Stage(i, o, mirror, residual) for i, o in itertools.pairwise(widths)])
+        self.stages = nn.Sequential(*[Stage(widths[n], widths[n + 1], mirror, residual) for n in range(len(widths) - 1)])
         self.fc = nn.Linear(widths[-1] // 2 if mirror else widths[-1], 10)
 
     def logits(self, x):
