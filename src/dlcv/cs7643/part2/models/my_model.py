@@ -114,7 +114,8 @@ class MyModel(nn.Module):
         self.mirror, self.largest = mirror, largest
         self.stem = MirrorStem(widths[0]) if mirror else ordinary_convolution(3, widths[0])
         self.norm = (MirrorBatchNorm2d if mirror else nn.BatchNorm2d)(widths[0])
-        self.stages = nn.Sequential(*[Stage(widths[n], widths[n + 1], mirror, residual) for n in range(len(widths) - 1)])
+        pairs = [(widths[n], widths[n + 1]) for n in range(len(widths) - 1)]
+        self.stages = nn.Sequential(*[Stage(i, o, mirror, residual) for i, o in pairs])
         self.fc = nn.Linear(widths[-1] // 2 if mirror else widths[-1], 10)
 
     def logits(self, x):
