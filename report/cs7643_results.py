@@ -48,6 +48,7 @@ LOSSES = {
     "cb_focal": "class-balanced focal loss",
 }
 COLOURS = {"ce": "#0072B2", "cb_ce": "#56B4E9", "focal": "#B24400", "cb_focal": "#F0A030"}  # light: balanced
+ABLATIONS = DOCS / "results" / "my_model_ablations.csv"
 PARTS = (slice(5), slice(5, 10))  # the larger and the smaller half of the classes
 HALVES = ("five largest classes, %", "five smallest, %")
 PAPERS_GAIN = 4.2  # points: Cui et al. 2019, table 2
@@ -96,13 +97,15 @@ def cell(values: list[float] | np.ndarray, sign: str = "") -> str:
 def network_table(found: list[dict[str, Any]]) -> str:
     rows = []
     ledger = (read for read in read_rows(LEDGER) if (read["domain"], read["split"]) == ("cifar10", "test"))
-    reads = {read["sha256"]: read["accuracy"] for read in ledger}
+    reads = {(read["sha256"], read["statistics"]): read["accuracy"] for read in ledger}
     for name, file in FILES.items():
         title, digest = NETWORKS[name], digest_of(CHECKPOINTS / file)
         mine = [line for line in found if line["run"] == f"cifar_{name}_seed0"]
-        if mine and digest in reads:
-            counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
-            rows.append((f"submitted {title} ({file})", *counts, f"{100 * float(reads[digest]):.1f}"))
+        for statistics, suffix in (("", ""), ("batch", ", left in training mode")):
+            if mine and (digest, statistics) in reads:
+                counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
+                accuracy = f"{100 * float(reads[digest, statistics]):.1f}"
+                rows.append((f"submitted {title} ({file}){suffix}", *counts, accuracy))
     for name, title in NETWORKS.items():
         mine = [line for line in found if line["run"].startswith(f"cifar_{name}_seed")]
         if mine:
@@ -115,29 +118,39 @@ def own_table() -> str:
     """The own network's layers, for an image of CIFAR-10."""
     model, x, rows = MyModel().eval(), torch.zeros(1, 3, 32, 32), []
 
-    def counts(part: torch.nn.Module) -> tuple[str, str]:
-        every = sum(p.numel() for p in part.parameters())
-        trained = sum(p.numel() for p in part.parameters() if p.requires_grad)
-        return f"{trained:,}", f"{every - trained:,}"
-
-    def add(name: str, x: torch.Tensor, part: torch.nn.Module) -> torch.Tensor:
-        rows.append((name, " x ".join(str(n) for n in x.shape[1:]), *counts(part)))
+    def add(name: str, x: torch.Tensor, *parts: torch.nn.Module) -> torch.Tensor:
+        parameters = sum(p.numel() for part in parts for p in part.parameters())
+        rows.append((name, " x ".join(str(n) for n in x.shape[1:]), f"{parameters:,}"))
         return x
 
     with torch.inference_mode():
-        inputs, outputs = model.whitening.in_channels, model.whitening.out_channels
-        x = add(f"whitening 2x2 convolution {inputs} → {outputs} (fixed), GELU", model.whitening(x), model.whitening)
+        x = model.stem(x)
+        x = add(f"mirrored 3x3 convolution 3 → {x.shape[1]}, batch norm, ReLU", model.norm(x), model.stem, model.norm)
         for number, stage in enumerate(model.stages, start=1):
-            inputs, outputs = stage.conv1.in_channels, stage.conv1.out_channels
-            first = f"3x3 convolution {inputs} → {outputs}, 2x2 max pooling, batch norm, GELU"
-            rest = f"added to it: twice 3x3 convolution {outputs} → {outputs}, batch norm, GELU"
-            x = add(f"stage {number}: {first}; {rest}", stage(x), stage)
-        last = (
-            f"maximum over the map, linear {model.fc.in_features} → {model.fc.out_features} without bias, divided by 9"
-        )
-        add(last, model.fc(x.amax((2, 3))), model.fc)
-    rows.append(("in all", "", *counts(model)))
-    return markdown(("layers", "output", "trained parameters", "fixed"), rows)
+            inputs, x = x.shape[1], stage(x)
+            first = f"mirrored 3x3 convolution {inputs} → {x.shape[1]}, 2x2 maximum pooling, batch norm, ReLU"
+            rest = f"added to it: mirrored 3x3 convolution {x.shape[1]} → {x.shape[1]}, batch norm, ReLU"
+            add(f"stage {number}: {first}; {rest}", x, stage)
+        last = f"maximum over the map, sum of both halves, linear {model.fc.in_features} → 10, divided by 9"
+        add(last, model(torch.zeros(1, 3, 32, 32)), model.fc)
+    rows.append(("in all", "", f"{sum(p.numel() for p in model.parameters()):,}"))
+    return markdown(("layers", "output", "parameters"), rows)
+
+
+def ablation_table() -> str:
+    """The own network with one thing changed: experiments/ablate_my_model.py. Validation images, short trainings."""
+    rows = read_rows(ABLATIONS)
+    columns = ("validation_accuracy", "in_training_mode")
+    of = {row["variant"]: [other for other in rows if other["variant"] == row["variant"]] for row in rows}
+    whole = {row["seed"]: row for row in rows if row["variant"] == "whole network"}
+    lines = []
+    for variant, mine in of.items():
+        cells = [cell([float(row[column]) for row in mine]) for column in columns]
+        gains = [float(row[columns[0]]) - float(whole[row["seed"]][columns[0]]) for row in mine]
+        seconds = f"{np.mean([float(row['seconds']) for row in mine]):.0f}"
+        lines.append((variant, *cells, "" if mine[0] in whole.values() else cell(gains, "+"), seconds))
+    titles = ("validation accuracy, %", "in training mode, %", "minus whole network, points", "seconds of one core")
+    return markdown(("", *titles), lines)
 
 
 def long_tail_table(found: list[dict[str, Any]]) -> str:
@@ -275,6 +288,9 @@ def main() -> None:
         for run in runs:
             flags = ["--domain", "cifar10", "--purpose", "CS7643: tables", "--ledger", str(args.ledger)]
             look([run / "model.pth"], args.kept / f"{run.name}.npz", args.data, *flags)
+            if run.name == "cifar_mymodel_seed0":  # also as a test reads it that never calls eval()
+                save = args.kept / f"{run.name}_batch.npz"
+                look([run / "model.pth"], save, args.data, *flags, "--statistics", "batch")
     found = collect(runs, args.kept)
     written = {
         "cs7643 networks": network_table(found),
@@ -282,6 +298,7 @@ def main() -> None:
         "cs7643 long tail by class": class_table(found),
         "cs7643 long tail pairs": pair_table(found),
         "cs7643 own network": own_table(),
+        "cs7643 ablations": ablation_table(),
     }
     if any(args.runs.glob("cifar_choice_*/model.json")):
         written["cs7643 choices"] = choice_table(args.runs)

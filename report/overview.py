@@ -129,7 +129,7 @@ def table() -> str:
         ("cs7643", "1 NumPy network", "`python experiments/cs7643_overfit.py`",
          f"training accuracy {overfit} (50 images)", "cs7643", "cs7643"),
         ("cs7643", "2 networks", "`python train/train_cifar.py mymodel`",
-         f"own network, after airbench96: {own} %", "cs7643", "cs7643"),
+         f"own network: {own} %", "cs7643", "cs7643"),
         ("cs7643", "3 long tail", "`python train/train_cifar.py resnet32_cb_focal`",
          f"cross entropy {tail[0]}, class-balanced focal loss {tail[1]} %", "cs7643", "cs7643"),
         ("eee7331", "1 CNN", "`python train/train_cifar_cnn.py`",

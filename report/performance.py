@@ -82,7 +82,7 @@ def draw_sizes(path: Path, figure_path: Path) -> None:
         if column == "seconds":
             axes.set_yscale("log")
         else:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.15 * line[column].max())
     figure.tight_layout()
     save(figure, figure_path)
 

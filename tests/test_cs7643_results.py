@@ -19,7 +19,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     module.DOCS = tmp_path / "docs"
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
-    names = ("networks", "long tail", "long tail by class", "long tail pairs", "own network", "choices")
+    names = ("networks", "long tail", "long tail by class", "long tail pairs", "own network", "ablations", "choices")
     (tmp_path / "docs" / "models" / "cs7643.md").write_text(
         "".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names)
     )

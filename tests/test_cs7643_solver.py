@@ -17,6 +17,7 @@ from conftest import REPO, assert_one_line, call, kill_after_first_save
 from dlcv.checkpoint import read_manifest
 from dlcv.cs7643 import recipes
 from dlcv.cs7643.part2.models import MyModel, TwoLayerNet, VanillaCNN
+from dlcv.cs7643.part2.models.my_model import MirrorConv2d
 from dlcv.cs7643.part2.solver import Solver, long_tail
 from dlcv.trainer import read_save
 
@@ -157,24 +158,40 @@ def test_class_weights_follow_the_long_tail(data: dict[str, np.ndarray]) -> None
     assert solver.criterion.gamma == 1.0
 
 
-def test_the_stem_whitens_patches(data: dict[str, np.ndarray]) -> None:
-    solver = tiny(data, model="MyModel", validation=0)
-    x = solver._normalise(solver.train_images)
+def test_mirror_convolution_is_an_ordinary_one_with_mirrored_filters() -> None:
+    layer = MirrorConv2d(6, 10).double()
+    x = torch.randn(2, 6, 7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    mirrored = layer.weight.flip(3).roll(3, 1)
+    expected = torch.nn.functional.conv2d(x, torch.cat([layer.weight, mirrored]), padding=1)
+    assert torch.allclose(layer(x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["evaluating", "training"])
+def test_my_model_gives_mirrored_images_the_same_logits(training: bool) -> None:
+    model = MyModel().double().train(training)
+    x = torch.randn(3, 3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        y = torch.nn.functional.conv2d(x, solver.model.whitening.weight)[:, :12].permute(1, 0, 2, 3).flatten(1)
-    covariance = torch.cov(y.double())
-    off = covariance - torch.diag(covariance.diag())
-    assert off.abs().max() < 0.01 and (covariance.diag() <= 1.01).all() and covariance.diag().max() > 0.95
-    assert not solver.model.whitening.weight.requires_grad
+        assert torch.allclose(model(x), model(x.flip(3)), atol=1e-9)
+        assert not torch.allclose(model(x), model(x.flip(2)), atol=1e-3)  # upside down is another image
 
 
-def test_my_model_averages_over_mirror_images_when_evaluated() -> None:
-    model = MyModel().eval()
+def test_the_ablation_with_ordinary_filters_averages_over_mirrored_images() -> None:
+    model = MyModel(mirror=False).eval()
     x = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         assert torch.allclose(model(x), model(x.flip(3)), atol=1e-6)
         model.train()
         assert model(x).shape == (3, 10) and not torch.allclose(model(x), model(x.flip(3)), atol=1e-6)
+
+
+def test_the_first_steps_see_small_images(data: dict[str, np.ndarray]) -> None:
+    solver = tiny(data, model="MyModel", validation=0, epochs=2, small=16, small_until=0.5)
+    sides: list[int] = []
+    solver.model.register_forward_pre_hook(lambda _, inputs: sides.append(inputs[0].shape[-1]))
+    steps = 2 * solver.steps_per_epoch
+    for step in range(steps):
+        solver.update(step)
+    assert sides == [16] * (steps // 2) + [32] * (steps - steps // 2)
 
 
 def test_bad_values_are_refused(data: dict[str, np.ndarray]) -> None:

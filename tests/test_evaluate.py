@@ -153,6 +153,16 @@ def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) 
     accuracy = np.mean(saved["predictions"][0] == labels.numpy())
     assert float(lines[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-4)
 
+    # As a test reads it that never calls eval().
+    assert call(*command, tmp_path / "MyModel.pth", "--statistics", "batch").returncode == 0
+    with (tmp_path / "ledger.csv").open(newline="") as file:
+        line = list(csv.DictReader(file))[-1]
+    with torch.no_grad():
+        right = (plain["MyModel"].train()(standardised).argmax(1) == labels).float().mean().item()
+    assert line["statistics"] == "batch" and float(line["accuracy"]) == pytest.approx(right, abs=1e-4)
+    refused = call(*command, tmp_path / "MyModel.pth", "--statistics", "source")
+    assert_one_line(refused, 2, "--statistics source: not for cifar10")
+
     torch.save({"weights": 1}, tmp_path / "other.pth")
     assert_one_line(call(*command, tmp_path / "other.pth"), 1, "other.pth is not a checkpoint of this project")
     torch.save({"fc1.weight": torch.zeros(2, 2)}, tmp_path / "wrong.pth")

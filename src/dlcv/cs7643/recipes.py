@@ -34,6 +34,8 @@ class Recipe:
     imbalance: Literal["regular", "imbalance"] = "regular"  # all images, or a long tail of them
     imbalance_factor: float = 100.0  # largest class divided by smallest
     augment: bool = True  # training images moved by up to 4 pixels, half of them mirrored
+    small: int = 32  # pixels, side of the training images at first
+    small_until: float = 0.0  # share of the steps with these smaller images; then 32 pixels
     validation: int = 5_000  # training images that are held out for choosing; 0 keeps the last epoch
     bf16: bool = False  # autocast in training, where the processor has it
     seed: int = 0  # of the initial weights, the order and the augmentation
@@ -41,6 +43,8 @@ class Recipe:
     def __post_init__(self) -> None:
         recipe.require_positive(self, "batch_size", "learning_rate", "epochs")
         recipe.require_between(self, 1, 5_000, "imbalance_factor")
+        recipe.require_between(self, 8, 32, "small")
+        recipe.require_between(self, 0, 1, "small_until")
         if self.nesterov and not self.momentum:
             raise cli.UsageError("--momentum 0: Nesterov's momentum needs one; add --no-nesterov")
         recipe.require_between(self, 0, 0.999999, "beta", "momentum", "label_smoothing")
@@ -84,8 +88,8 @@ RECIPES: dict[str, dict[str, object]] = {
     "twolayer_course": {"model": "TwoLayerNet", **_COURSE},
     "vanilla_cnn_course": {"model": "VanillaCNN", **_COURSE},
     "mymodel": {
-        "model": "MyModel", "batch_size": 256, "learning_rate": 0.2, "schedule": "triangular", "epochs": 30,
-        "nesterov": True, "label_smoothing": 0.2, "bf16": True,
+        "model": "MyModel", "schedule": "triangular", "epochs": 12, "nesterov": True, "label_smoothing": 0.1,
+        "small": 24, "small_until": 0.5, "bf16": True,
     },
     "resnet32_ce": _LONG_TAIL,
     "resnet32_cb_ce": {**_BALANCED, "gamma": 0.0},
@@ -99,7 +103,7 @@ SECTIONS = {
         "validation", "seed",
     ),
     "network": ("model",),
-    "data": ("imbalance", "imbalance_factor", "augment"),
+    "data": ("imbalance", "imbalance_factor", "augment", "small", "small_until"),
     "loss": ("loss_type", "label_smoothing", "beta", "gamma"),
 }  # fmt: skip
 

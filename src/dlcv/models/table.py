@@ -30,7 +30,7 @@ CLASSES: dict[str, type[nn.Module]] = {
 STATE_DICTS = {
     "fc1.weight": "TwoLayerNet",
     "conv.weight": "VanillaCNN",
-    "whitening.weight": "MyModel",
+    "stem.weight": "MyModel",
     "bn1.weight": "ResNet-32",
 }
 

@@ -75,6 +75,7 @@ class Solver:
         self.seed = get("seed", 0)
         self.bf16 = get("bf16", False) and has_bf16(self.device)
         self.augment = get("augment", True)
+        self.small, self.small_until = get("small", 32), get("small_until", 0.0)
         if self.model_type not in MODELS:
             raise ValueError(f"model {self.model_type}: one of {', '.join(MODELS)}")
         if self.loss_type not in ("CE", "Focal"):
@@ -100,8 +101,6 @@ class Solver:
 
         torch.manual_seed(self.seed)
         self.model = MODELS[self.model_type]()
-        if self.model_type == "MyModel":
-            self.model.whiten(self._normalise(self.train_images[:5000]))
         self.model = self.model.to(self.device).to(memory_format=torch.channels_last)
         if self.loss_type == "CE":
             self.criterion = nn.CrossEntropyLoss(label_smoothing=self.label_smoothing)
@@ -146,8 +145,11 @@ class Solver:
         self.model.train()
         data, target = self._batch(step)
         self.weight = self.share(len(target))
-        target = self.part(target)
-        output, loss = self._compute_loss_update_params(self.part(data), target)
+        data, target = self.part(data), self.part(target)
+        if step < self.small_until * self.epochs * self.steps_per_epoch:  # a smaller image costs less
+            data = F.interpolate(data, size=(self.small, self.small), mode="bilinear", antialias=True)
+            data = data.contiguous(memory_format=torch.channels_last)
+        output, loss = self._compute_loss_update_params(data, target)
         return loss.detach(), self.weight * self._check_accuracy(output, target)
 
     def _check_accuracy(self, output, target):

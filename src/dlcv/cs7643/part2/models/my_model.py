@@ -1,6 +1,13 @@
-"""A network for CIFAR-10 after airbench96: a whitening stem, three stages of one pooled and two residual convolutions.
+"""MirrorNet, our network for CIFAR-10: every filter has a mirrored partner, so mirrored images get the same answer.
 
-Whitening, the stages, scaled logits and test-time flips are those of Jordan 2024 (arXiv:2404.00498); widths are ours.
+A car that looks to the left is the same car. The channels of every layer come in two halves, and the filters of the
+second half are those of the first, mirrored. The logits of an image and of its mirror image are therefore equal by
+construction: half of the weights are free, and nothing has to be averaged when evaluating.
+
+Borrowed: filters shared over a group of symmetries (group convolutions, Cohen and Welling 2016, arXiv:1602.07576), here
+over the identity and the mirror; half the arithmetic by mirror-symmetric and antisymmetric parts (Bökman et al. 2025,
+arXiv:2502.05169, for linear layers); residual sums (He et al. 2015, arXiv:1512.03385); batch
+normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167). What each part gives: docs/models/cs7643.md.
 """
 
 import torch
@@ -10,45 +17,119 @@ import torch.nn.functional as F
 __all__ = ["MyModel"]
 
 
-class Stage(nn.Module):
-    """Halves the maps, then adds to them what two more convolutions find."""
+class MirrorStem(nn.Module):
+    """A 3x3 convolution of images (N, 3, H, W): half of the filters are free, the other half are their mirror images.
+
+    Mirroring the image mirrors the maps and swaps their two halves.
+    """
+
+    def __init__(self, out_channels):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(out_channels // 2, 3, 3, 3))
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as nn.Conv2d
+
+    def forward(self, x):
+        filters = torch.cat([self.weight, self.weight.flip(3)])
+        return F.conv2d(x, filters.contiguous(memory_format=torch.channels_last), padding=1)
+
+
+class MirrorConv2d(nn.Module):
+    """A 3x3 convolution that keeps the symmetry: mirror its maps and swap their halves, and its output does the same.
+
+    With halves a, b of the input and filters p, q, the halves of the output are p*a + q*b and p'*b + q'*a, where p' is
+    the mirror image of p. For sums s = a + b and differences d = a - b of the halves this is, filter by filter,
+
+        sum of the output's halves        = even(p + q) * s + odd(p - q) * d
+        difference of the output's halves = even(p - q) * d + odd(p + q) * s
+
+    with even(k) = (k + k') / 2 and odd(k) = (k - k') / 2. A row [u, c, u] of an even filter needs two products (the
+    centre, and the sum of its two neighbours), a row [-u, 0, u] of an odd one needs a single one. So this takes half
+    the multiply-adds of an ordinary convolution with as many channels, for the same function.
+    """
 
     def __init__(self, in_channels, out_channels):
         super().__init__()
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out_channels)
-        self.conv3 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.weight = nn.Parameter(torch.empty(out_channels // 2, in_channels, 3, 3))  # p and q, side by side
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def forward(self, x):
-        x = F.gelu(self.bn1(F.max_pool2d(self.conv1(x), 2)))
-        return x + F.gelu(self.bn3(self.conv3(F.gelu(self.bn2(self.conv2(x))))))
+        p, q = self.weight.chunk(2, 1)
+        plus, minus = p + q, p - q
+        even_plus, even_minus = plus + plus.flip(3), minus + minus.flip(3)  # twice the even part
+        odd_plus, odd_minus = plus - plus.flip(3), minus - minus.flip(3)
+        a, b = x.chunk(2, 1)
+        s, d = a + b, a - b
+        (s_left, s_right), (d_left, d_right) = neighbours(s), neighbours(d)
+        filters = torch.cat([even_plus[..., 1:2], even_plus[..., 2:], odd_minus[..., 2:]], 1)  # each 3x1
+        total = F.conv2d(torch.cat([s, s_left + s_right, d_right - d_left], 1), filters, padding=(1, 0))
+        filters = torch.cat([even_minus[..., 1:2], even_minus[..., 2:], odd_plus[..., 2:]], 1)
+        difference = F.conv2d(torch.cat([d, d_left + d_right, s_right - s_left], 1), filters, padding=(1, 0))
+        return torch.cat([total + difference, total - difference], 1) / 4
+
+
+def neighbours(x):
+    """The left and the right neighbour of every place of maps (N, C, H, W), zero beyond the border."""
+    padded = F.pad(x, (1, 1))
+    return padded[..., :-2], padded[..., 2:]
+
+
+class MirrorBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation that treats both halves of the channels alike: one mean, variance and scale for each pair."""
+
+    def __init__(self, channels):
+        super().__init__(channels // 2)
+
+    def forward(self, x):
+        n, c, h, w = x.shape  # both views are free in channels_last memory: the halves become twice as many places
+        x = super().forward(x.permute(0, 2, 3, 1).reshape(n, h, 2 * w, c // 2).permute(0, 3, 1, 2))
+        return x.permute(0, 2, 3, 1).reshape(n, h, w, c).permute(0, 3, 1, 2)
+
+
+class Stage(nn.Module):
+    """A convolution, 2x2 maximum pooling, then a residual sum around one further convolution."""
+
+    def __init__(self, in_channels, out_channels, mirror=True, residual=True):
+        super().__init__()
+        convolution = MirrorConv2d if mirror else ordinary_convolution
+        norm = MirrorBatchNorm2d if mirror else nn.BatchNorm2d
+        self.conv1, self.norm1 = convolution(in_channels, out_channels), norm(out_channels)
+        self.conv2, self.norm2 = convolution(out_channels, out_channels), norm(out_channels)
+        self.residual = residual
+
+    def forward(self, x):
+        x = F.relu(self.norm1(F.max_pool2d(self.conv1(x), 2)))
+        y = F.relu(self.norm2(self.conv2(x)))
+        return x + y if self.residual else y
 
 
 class MyModel(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.whitening = nn.Conv2d(3, 24, 2)  # the 12 directions of 2x2 patches and their negatives
-        self.whitening.weight.requires_grad_(False)
-        self.stages = nn.Sequential(Stage(24, 64), Stage(64, 192), Stage(192, 256))
-        self.fc = nn.Linear(256, 10, bias=False)
+    """Images (N, 3, H, W), standardised, H and W at least 8 → logits (N, 10).
 
-    @torch.no_grad()
-    def whiten(self, images):
-        """Sets the first layer to the eigenvectors of the 2x2 patches of normalised images (N, 3, H, W), variance 1."""
-        patches = images.unfold(2, 2, 1).unfold(3, 2, 1).permute(0, 2, 3, 1, 4, 5).reshape(-1, 12).double()
-        values, vectors = torch.linalg.eigh(torch.cov(patches.T))
-        filters = (vectors / (values + 5e-4).sqrt()).T.reshape(12, 3, 2, 2).to(self.whitening.weight)
-        self.whitening.weight.copy_(torch.cat([filters, -filters]))
+    mirror, residual, largest: switches of the ablations; the published network has all three. Without `mirror` filters
+    are ordinary ones, and the logits are averaged over the image and its mirror image when evaluating.
+    """
+
+    def __init__(self, widths=(32, 64, 128, 256), mirror=True, residual=True, largest=True):
+        super().__init__()
+        self.mirror, self.largest = mirror, largest
+        self.stem = MirrorStem(widths[0]) if mirror else ordinary_convolution(3, widths[0])
+        self.norm = (MirrorBatchNorm2d if mirror else nn.BatchNorm2d)(widths[0])
+        pairs = [(widths[n], widths[n + 1]) for n in range(len(widths) - 1)]
+        self.stages = nn.Sequential(*[Stage(i, o, mirror, residual) for i, o in pairs])
+        self.fc = nn.Linear(widths[-1] // 2 if mirror else widths[-1], 10)
 
     def logits(self, x):
-        x = self.stages(F.gelu(self.whitening(x)))  # 31x31, then 15, 7 and 3
-        return self.fc(x.amax((2, 3))) / 9
+        x = self.stages(F.relu(self.norm(self.stem(x))))  # (N, 256, 4, 4) for images of 32 x 32
+        x = x.amax((2, 3)) if self.largest else x.mean((2, 3))
+        if self.mirror:
+            x = sum(x.chunk(2, 1))  # the halves of a mirrored image are swapped: their sum is the same
+        return self.fc(x) / 9
 
     def forward(self, x):
-        """(N, 3, 32, 32) -> logits (N, 10); when evaluating, the mean of those of the image and its mirror image."""
-        if self.training:
+        if self.mirror or self.training:
             return self.logits(x)
         return (self.logits(x) + self.logits(x.flip(3))) / 2
+
+
+def ordinary_convolution(in_channels, out_channels):
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
