@@ -133,10 +133,10 @@ def once(part: Part, way: str, peers: Path, data: Path, threads: int, place: Pat
 
 
 def agree(one: str, other: str) -> bool:
-    """Whether two ways have the same result: texts are equal, numbers to 1e-4 of them, or 1e-4 where they are small."""
+    """Whether two ways have the same result: texts are equal, numbers to 1e-5 of them, or 1e-5 where they are small."""
     a, b = json.loads(one), json.loads(other)
     return len(a) == len(b) and all(
-        x == y if isinstance(x, str) else abs(x - y) <= 1e-4 * max(1.0, abs(x)) for x, y in zip(a, b, strict=True)
+        x == y if isinstance(x, str) else abs(x - y) <= 1e-5 * max(1.0, abs(x)) for x, y in zip(a, b, strict=True)
     )
 
 
