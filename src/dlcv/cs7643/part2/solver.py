@@ -75,11 +75,14 @@ class Solver:
         self.seed = get("seed", 0)
         self.bf16 = get("bf16", False) and has_bf16(self.device)
         self.augment = get("augment", True)
+        self.border = get("border", "black")
         self.small, self.small_until = get("small", 32), get("small_until", 0.0)
         if self.model_type not in MODELS:
             raise ValueError(f"model {self.model_type}: one of {', '.join(MODELS)}")
         if self.loss_type not in ("CE", "Focal"):
             raise ValueError(f"loss_type {self.loss_type}: CE or Focal")
+        if self.border not in ("black", "reflect"):
+            raise ValueError(f"border {self.border}: black or reflect")
         if self.schedule not in ("steps", "triangular"):
             raise ValueError(f"schedule {self.schedule}: steps or triangular")
 
@@ -198,7 +201,9 @@ class Solver:
         g = torch.Generator().manual_seed((self.seed + 1) * 1_000_000_007 + step)
         images, n = self.train_images[rows], len(rows)
         mirrored = torch.rand((n, 1, 1, 1), generator=g) < 0.5
-        padded = F.pad(torch.where(mirrored, images.flip(3), images), (4, 4, 4, 4)).permute(0, 2, 3, 1)
+        # A black border shifts the statistics that batch norm learns; test images have none.
+        mode = "reflect" if self.border == "reflect" else "constant"
+        padded = F.pad(torch.where(mirrored, images.flip(3), images), (4, 4, 4, 4), mode).permute(0, 2, 3, 1)
         down, right = (torch.randint(0, 9, (n, 1), generator=g) + torch.arange(32) for _ in range(2))
         moved = padded[torch.arange(n)[:, None, None], down[:, :, None], right[:, None, :]]
         return self._normalise(moved.permute(0, 3, 1, 2)), self.train_labels[rows].to(self.device)

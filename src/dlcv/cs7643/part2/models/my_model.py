@@ -5,9 +5,8 @@ second half are those of the first, mirrored. The logits of an image and of its 
 construction: half of the weights are free, and nothing has to be averaged when evaluating.
 
 Borrowed: filters shared over a group of symmetries (group convolutions, Cohen and Welling 2016, arXiv:1602.07576), here
-over the identity and the mirror; half the arithmetic by mirror-symmetric and antisymmetric parts (Bökman et al. 2025,
-arXiv:2502.05169, for linear layers); residual sums (He et al. 2015, arXiv:1512.03385); batch
-normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167). What each part gives: docs/models/cs7643.md.
+over the identity and the mirror; residual sums (He et al. 2015, arXiv:1512.03385); batch normalisation (Ioffe and
+Szegedy 2015, arXiv:1502.03167). What each part gives: docs/models/cs7643.md.
 """
 
 import torch
@@ -36,15 +35,8 @@ class MirrorStem(nn.Module):
 class MirrorConv2d(nn.Module):
     """A 3x3 convolution that keeps the symmetry: mirror its maps and swap their halves, and its output does the same.
 
-    With halves a, b of the input and filters p, q, the halves of the output are p*a + q*b and p'*b + q'*a, where p' is
-    the mirror image of p. For sums s = a + b and differences d = a - b of the halves this is, filter by filter,
-
-        sum of the output's halves        = even(p + q) * s + odd(p - q) * d
-        difference of the output's halves = even(p - q) * d + odd(p + q) * s
-
-    with even(k) = (k + k') / 2 and odd(k) = (k - k') / 2. A row [u, c, u] of an even filter needs two products (the
-    centre, and the sum of its two neighbours), a row [-u, 0, u] of an odd one needs a single one. So this takes half
-    the multiply-adds of an ordinary convolution with as many channels, for the same function.
+    With halves a, b of the input and filters p, q, the halves of the output are p*a + q*b and q'*a + p'*b, where p' is
+    the mirror image of p.
     """
 
     def __init__(self, in_channels, out_channels):
@@ -54,23 +46,8 @@ class MirrorConv2d(nn.Module):
 
     def forward(self, x):
         p, q = self.weight.chunk(2, 1)
-        plus, minus = p + q, p - q
-        even_plus, even_minus = plus + plus.flip(3), minus + minus.flip(3)  # twice the even part
-        odd_plus, odd_minus = plus - plus.flip(3), minus - minus.flip(3)
-        a, b = x.chunk(2, 1)
-        s, d = a + b, a - b
-        (s_left, s_right), (d_left, d_right) = neighbours(s), neighbours(d)
-        filters = torch.cat([even_plus[..., 1:2], even_plus[..., 2:], odd_minus[..., 2:]], 1)  # each 3x1
-        total = F.conv2d(torch.cat([s, s_left + s_right, d_right - d_left], 1), filters, padding=(1, 0))
-        filters = torch.cat([even_minus[..., 1:2], even_minus[..., 2:], odd_plus[..., 2:]], 1)
-        difference = F.conv2d(torch.cat([d, d_left + d_right, s_right - s_left], 1), filters, padding=(1, 0))
-        return torch.cat([total + difference, total - difference], 1) / 4
-
-
-def neighbours(x):
-    """The left and the right neighbour of every place of maps (N, C, H, W), zero beyond the border."""
-    padded = F.pad(x, (1, 1))
-    return padded[..., :-2], padded[..., 2:]
+        filters = torch.cat([self.weight, torch.cat([q.flip(3), p.flip(3)], 1)])
+        return F.conv2d(x, filters.contiguous(memory_format=torch.channels_last), padding=1)
 
 
 class MirrorBatchNorm2d(nn.BatchNorm2d):
@@ -109,7 +86,7 @@ class MyModel(nn.Module):
     are ordinary ones, and the logits are averaged over the image and its mirror image when evaluating.
     """
 
-    def __init__(self, widths=(32, 64, 128, 256), mirror=True, residual=True, largest=True):
+    def __init__(self, widths=(32, 64, 160, 320), mirror=True, residual=True, largest=True):
         super().__init__()
         self.mirror, self.largest = mirror, largest
         self.stem = MirrorStem(widths[0]) if mirror else ordinary_convolution(3, widths[0])
@@ -119,7 +96,7 @@ class MyModel(nn.Module):
         self.fc = nn.Linear(widths[-1] // 2 if mirror else widths[-1], 10)
 
     def logits(self, x):
-        x = self.stages(F.relu(self.norm(self.stem(x))))  # (N, 256, 4, 4) for images of 32 x 32
+        x = self.stages(F.relu(self.norm(self.stem(x))))  # (N, 320, 4, 4) for images of 32 x 32
         x = x.amax((2, 3)) if self.largest else x.mean((2, 3))
         if self.mirror:
             x = sum(x.chunk(2, 1))  # the halves of a mirrored image are swapped: their sum is the same
