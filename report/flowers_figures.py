@@ -21,7 +21,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, plot_log, plt, save, tidy
+    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, draw_strips, plot_log, plt, save, tidy
     from tables import fill, markdown, record
     from torch import nn
 
@@ -115,6 +115,7 @@ def draw_epochs(run: Path, size: int, path: Path) -> None:
     for grid in sorted(run.glob("samples_*.png")):
         pixels = np.asarray(Image.open(grid).convert("RGB"))[2 : 2 + size, 2 : 2 + size]
         pictures.append(np.asarray(Image.fromarray(pixels).resize((min(size, 96),) * 2, Image.Resampling.BOX)))
+    draw_strips([np.stack(pictures)], path)
     save_image(path, make_grid(np.stack(pictures), min(len(pictures), 10 if len(pictures) <= 60 else 20)))
 
 

@@ -13,6 +13,7 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
+    from PIL import Image
     from plotting import draw_faces, draw_gan_curves, draw_strips, draw_text, plt, save, training_arguments
 
     from dlcv import metrics
@@ -50,6 +51,16 @@ def draw_interpolations(model: Generator, path: Path) -> None:
         rows.append(sample_images(model, line))
     draw_faces(rows, path)
     draw_strips(rows, path)
+
+
+def draw_training(run: Path, path: Path, count: int = 6, side: int = 64) -> None:
+    """The first latents' faces in each grid of samples that the training has drawn, for the page's sliders."""
+    grids = sorted(run.glob("samples_*.png"))
+    if not grids:
+        raise cli.UserError(f"{run} holds no samples_*.png")
+    pictures = [np.asarray(Image.open(grid).convert("RGB")) for grid in grids]
+    lefts = [2 + index * (side + 2) for index in range(count)]
+    draw_strips([np.stack([pixels[2 : 2 + side, left : left + side] for pixels in pictures]) for left in lefts], path)
 
 
 def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> None:
@@ -90,6 +101,7 @@ def main() -> None:
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
     if args.curves:
         draw_gan_curves(args.log, args.out / "gan_curves.png", provenance["step"])
+        draw_training(args.log.parent, args.out / "gan_training.png")
     samples = sample_images(model, noise(SEED, 32, model.config.latent_dim))
     save_image(args.out / "fig2_2.png", make_grid(samples, 8))  # as hw3_p2.sh writes it
     others = sample_images(lambda z: vae.sample(z) * 2 - 1, noise(SEED, 32, vae.config.latent_dim))

@@ -44,6 +44,8 @@ class Strip:
     each: str = "pair"
     fixed: int = 0  # frames at the left that stay in view beside the moving one: an inversion's target
     last: bool = False  # whether the slider begins at the last frame instead of the middle one
+    side: int = 64  # pixels of a frame in the file
+    play: bool = False  # whether a button shows the frames one after the other
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,12 @@ PARTS = (
             ("gan_curves.png", "losses and the discriminator's accuracy"),
             ("fig2_1.png", "architecture"),
         ),
-        strips=(Strip("gan_interpolations_strips.png", "From one latent to another, along great circles"),),
+        strips=(
+            Strip(
+                "gan_training_strips.png", "Six latents' faces during the training", each="sample", last=True, play=True
+            ),
+            Strip("gan_interpolations_strips.png", "From one latent to another, along great circles"),
+        ),
     ),
     Part(
         "SAGAN on faces",
@@ -233,6 +240,16 @@ PARTS = (
             ("flowers_batch.png", "a batch at once and one by one, in both modes"),
             ("flowers_curves.png", "losses and the discriminator's output"),
         ),
+        strips=(
+            Strip(
+                "flowers_epochs_strips.png",
+                "The training, epoch by epoch",
+                each="sample",
+                last=True,
+                side=96,
+                play=True,
+            ),
+        ),
         tables=(("flowers", "flowers scores", "distance to the photographs"),),
     ),
 )
@@ -299,15 +316,16 @@ def read_figures(figures: tuple[Figure, ...]) -> list[dict[str, object]]:
     return [webp(Image.open(path)) | {"caption": caption} for path, caption in there]
 
 
-def read_strip(strip: Strip, side: int = 64) -> dict[str, object]:
+def read_strip(strip: Strip) -> dict[str, object]:
     with Image.open(FIGURES / strip.name) as image:
         picture = webp(image, image.width)
-        columns, rows = image.width // side, image.height // side
+        columns, rows = image.width // strip.side, image.height // strip.side
     titles = strip.titles or tuple(f"{strip.each} {row + 1}" for row in range(rows))
     moving = columns - strip.fixed
     start = moving - 1 if strip.last else moving // 2
     return {"data": picture["data"], "rows": rows, "columns": columns, "titles": titles, "caption": strip.caption,
-            "fixed": strip.fixed, "moving": moving, "start": start, "name": Path(strip.name).stem}  # fmt: skip
+            "fixed": strip.fixed, "moving": moving, "start": start, "play": strip.play,
+            "name": Path(strip.name).stem}  # fmt: skip
 
 
 def crop(part: Part) -> dict[str, object]:

@@ -33,6 +33,7 @@ def test_a_class_is_graded_and_resumed(school: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = call("python3", "-m", "grader", "--class", school, "--out", out, *FLAGS)
     assert first.returncode == 1 and "4 repositories, 0 graded before" in first.stdout  # one could not be graded
+    assert "grader: 1 of 4 repositories could not be graded; broken: " in first.stderr
     rows = {row["repository"]: row for row in csv.DictReader((out / "class.csv").open())}
     assert rows.keys() == {"anna", "'=bob <b>", "no wrapper", "broken"}
     assert rows["anna"]["points"] == rows["anna"]["2020 1-4 VAE, 32 samples"] == "5.0"

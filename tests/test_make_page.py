@@ -34,12 +34,21 @@ const zoomed = document.querySelector("dialog").open
   && document.querySelector("dialog img").src === button.querySelector("img").src;
 document.querySelector("dialog").click();
 const closed = !document.querySelector("dialog").open;
+const play = document.querySelector(".play"), first = play.nextElementSibling.querySelector("input");
+first.value = first.max;
+play.click();
+const rewound = first.value === "0" && play.textContent === "Stop";
 for (const folded of document.querySelectorAll("details")) folded.open = true;
 const widest = document.documentElement.scrollWidth;
-axe.run(document, { resultTypes: ["violations"] }).then((result) => {
+new Promise((done) => setTimeout(done, 400)).then(() => {
+  const played = rewound && Number(first.value) > 0;
+  play.click();
+  const stopped = play.textContent === "Play";
+  return Promise.all([played && stopped, axe.run(document, { resultTypes: ["violations"] })]);
+}).then(([played, result]) => {
   const serious = result.violations.filter((x) => ["serious", "critical"].includes(x.impact));
   document.title = JSON.stringify({
-    wrong, positions, zoomed, closed, fits: widest <= window.innerWidth, width: window.innerWidth,
+    wrong, positions, zoomed, closed, played, fits: widest <= window.innerWidth, width: window.innerWidth,
     barriers: serious.map((x) => `${x.id}: ${x.nodes[0].html.slice(0, 100)}`), passes: result.passes.length,
   });
 });
@@ -86,6 +95,7 @@ def test_in_a_browser(page: Path, width: int, tmp_path: Path) -> None:
     assert title, done.stderr[-500:]
     found = json.loads(html.unescape(title[1]))
     assert found["wrong"] == [] and found["zoomed"] and found["closed"]
+    assert found["played"]  # the animation of a training begins at its first frame, goes on, and stops
     assert found["width"] == width and found["fits"]  # readable without scrolling sideways
     assert found["barriers"] == [] and found["passes"] > 10  # for readers with a screen reader or weak eyes
     assert len(found["positions"]) >= 14 and all(frames == seen > 5 for frames, seen in found["positions"])

@@ -98,7 +98,11 @@ def grade_class_command(args: argparse.Namespace) -> int:
         outcome = row["trouble"] or f"{row['score']:g} of {row['points']:g} points, {row['failed']} checks failed"
         print(f"{row['name']}: {outcome}")
     print(f"{args.out / 'class.csv'}, {args.out / 'class.html'}")
-    return int(any(row["trouble"] for row in rows))
+    troubles = [row for row in rows if row["trouble"]]
+    if troubles:
+        first = f"{troubles[0]['name']}: {troubles[0]['trouble']}"
+        print(f"grader: {len(troubles)} of {len(rows)} repositories could not be graded; {first}", file=sys.stderr)
+    return int(bool(troubles))
 
 
 def warn() -> None:
