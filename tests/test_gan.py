@@ -40,6 +40,9 @@ def test_shapes_and_ranges() -> None:
     x = g(torch.randn(5, 6))
     assert x.shape == (5, 3, 64, 64) and x.abs().max() <= 1
     assert d(x).shape == (5,)
+    louder = Discriminator(DiscriminatorConfig(4, gain=3.0)).eval()
+    louder.load_state_dict(d.state_dict())
+    assert torch.allclose(louder(x), 3 * d(x))
 
 
 def test_the_discriminator_is_spectrally_normed() -> None:

@@ -22,7 +22,8 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
-    steps: int = 6_000  # of the whole training
+    gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
+    steps: int = 12_500  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 5e-4  # of the generator, Adam
     lr_d: float = 8e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
@@ -34,7 +35,7 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "width_d")
+        recipe.require_positive(self, "latent_dim", "width", "width_d", "gain")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay")
@@ -71,7 +72,7 @@ def main() -> None:
     # Models.
     repro.seed_everything(r.seed)
     g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device)
-    d = Discriminator(DiscriminatorConfig(r.width_d)).to(device)
+    d = Discriminator(DiscriminatorConfig(r.width_d, r.gain)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average = ema(g, r.ema, warmup=True)  # batch norm's statistics, too
     averaged = cast(Generator, average.module)

@@ -20,6 +20,7 @@ class GeneratorConfig:
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
+    gain: float = 1.0  # of the logits: spectral norm leaves them so small that the hinge loss never reaches its margin
 
 
 def _initialise(module: nn.Module) -> None:
@@ -76,4 +77,4 @@ class Discriminator(nn.Module):
         features = self.features(x)
         deviation = features.float().std(0, unbiased=False).mean().to(features)
         extra = deviation.expand(len(x), 1, *features.shape[2:])
-        return self.head(torch.cat([features, extra], dim=1)).flatten()
+        return self.config.gain * self.head(torch.cat([features, extra], dim=1)).flatten()
