@@ -23,7 +23,7 @@ class Recipe:
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
     gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
-    steps: int = 12_500  # of the whole training
+    steps: int = 11_500  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 5e-4  # of the generator, Adam
     lr_d: float = 8e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
