@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -588,6 +589,21 @@ def test_folders_of_killed_graders_are_removed(tmp_path: Path, monkeypatch: pyte
         with workplace.work_folder() as folder:
             assert folder.is_dir() and left.is_dir()
         assert not folder.exists()
+
+
+def test_graders_that_begin_together_keep_their_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One must not take another's new folder, which is not locked yet, for that of a killed grader."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def grading(number: int) -> bool:
+        with workplace.work_folder() as folder:
+            (folder / "grade").write_text(str(number))
+            time.sleep(0.005)
+            return (folder / "grade").read_text() == str(number)
+
+    with ThreadPoolExecutor(8) as graders:
+        assert all(graders.map(grading, range(300)))
+    assert not list(tmp_path.iterdir())
 
 
 # A class

@@ -4,9 +4,11 @@ import fcntl
 import os
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 PREFIX, LOCK = "dlcv-grader-", "lock"
 
@@ -15,14 +17,29 @@ PREFIX, LOCK = "dlcv-grader-", "lock"
 def work_folder() -> Iterator[Path]:
     """A new folder, removed at the end. What a grader that was killed has left is removed, too."""
     _remove_left(Path(tempfile.gettempdir()))
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
-    try:
-        with (folder / LOCK).open("w") as lock:
-            with suppress(OSError):  # a file system without locks: others leave the folder alone
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield folder
-    finally:
-        remove_tree(folder)
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        try:
+            with (folder / LOCK).open("w") as lock:
+                _wait_for(lock)
+                if (folder / LOCK).exists():  # else another grader took it for a left one before it was locked
+                    yield folder
+                    return
+        finally:
+            remove_tree(folder)
+
+
+def _wait_for(lock: IO[str], seconds: float = 10.0) -> None:
+    """Locks a file; another grader may be trying its lock just now. Without locks others leave the folder alone."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            time.sleep(0.005)
+        except OSError:
+            return
 
 
 def remove_tree(folder: Path) -> None:
