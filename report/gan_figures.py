@@ -53,7 +53,7 @@ def draw_interpolations(model: Generator, path: Path) -> None:
     draw_strips(rows, path)
 
 
-def draw_training(run: Path, path: Path, count: int = 6, side: int = 64) -> None:
+def draw_training(run: Path, path: Path, count: int = 5, side: int = 64) -> None:
     """The first latents' faces in each grid of samples that the training has drawn, for the page's sliders."""
     grids = sorted(run.glob("samples_*.png"))
     if not grids:

@@ -112,7 +112,11 @@ PARTS = (
         ),
         strips=(
             Strip(
-                "gan_training_strips.png", "Six latents' faces during the training", each="sample", last=True, play=True
+                "gan_training_strips.png",
+                "Five latents' faces during the training",
+                each="sample",
+                last=True,
+                play=True,
             ),
             Strip("gan_interpolations_strips.png", "From one latent to another, along great circles"),
         ),

@@ -1,6 +1,6 @@
 """Grades every repository in a folder: each in a process of its own, in parallel, and only those not graded before.
 
-Where the work runs is joblib's: joblib.parallel_config(backend="dask") or "ray" around grade_class takes it to a
+Where the work runs is joblib's: joblib.parallel_config(backend="dask") around grade_class takes it to a
 cluster whose machines share the folders (docs/grading.md).
 """
 
