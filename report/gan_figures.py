@@ -54,10 +54,13 @@ def draw_interpolations(model: Generator, path: Path) -> None:
 
 
 def draw_training(run: Path, path: Path, count: int = 5, side: int = 64) -> None:
-    """The first latents' faces in each grid of samples that the training has drawn, for the page's sliders."""
+    """The first latents' faces in each grid of samples that the training has drawn, for the page's sliders.
+
+    Nothing is drawn where the grids are gone, as beside a log in docs/results.
+    """
     grids = sorted(run.glob("samples_*.png"))
     if not grids:
-        raise cli.UserError(f"{run} holds no samples_*.png")
+        return
     pictures = [np.asarray(Image.open(grid).convert("RGB")) for grid in grids]
     lefts = [2 + index * (side + 2) for index in range(count)]
     draw_strips([np.stack([pixels[2 : 2 + side, left : left + side] for pixels in pictures]) for left in lefts], path)
