@@ -21,7 +21,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, draw_strips, plot_log, plt, save, tidy
+    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, draw_strips, first_of_grid, plot_log, plt, save, tidy
     from tables import fill, markdown, record
     from torch import nn
 
@@ -101,11 +101,7 @@ def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int 
     if not grids:
         raise cli.UserError(f"{run} holds no samples_*.png")
     chosen = [grids[i] for i in np.unique(np.geomspace(1, len(grids), rows).round().astype(int)) - 1]
-    pictures = []
-    for grid in chosen:
-        pixels = np.asarray(Image.open(grid).convert("RGB"))
-        lefts = [2 + i * (size + 2) for i in range(columns)]
-        pictures.append(np.stack([pixels[2 : 2 + size, left : left + size] for left in lefts]))
+    pictures = [first_of_grid(grid, columns, size) for grid in chosen]
     draw_faces(pictures, path, row_titles=[f"epoch {int(grid.stem.split('_')[1])}" for grid in chosen])
 
 
@@ -113,7 +109,7 @@ def draw_epochs(run: Path, size: int, path: Path) -> None:
     """The first latent's image after every epoch, row by row."""
     pictures = []
     for grid in sorted(run.glob("samples_*.png")):
-        pixels = np.asarray(Image.open(grid).convert("RGB"))[2 : 2 + size, 2 : 2 + size]
+        pixels = first_of_grid(grid, 1, size)[0]
         pictures.append(np.asarray(Image.fromarray(pixels).resize((min(size, 96),) * 2, Image.Resampling.BOX)))
     draw_strips([np.stack(pictures)], path)
     save_image(path, make_grid(np.stack(pictures), min(len(pictures), 10 if len(pictures) <= 60 else 20)))

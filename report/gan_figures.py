@@ -13,8 +13,16 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from PIL import Image
-    from plotting import draw_faces, draw_gan_curves, draw_strips, draw_text, plt, save, training_arguments
+    from plotting import (
+        draw_faces,
+        draw_gan_curves,
+        draw_strips,
+        draw_text,
+        first_of_grid,
+        plt,
+        save,
+        training_arguments,
+    )
 
     from dlcv import metrics
     from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
@@ -61,9 +69,7 @@ def draw_training(run: Path, path: Path, count: int = 5, side: int = 64) -> None
     grids = sorted(run.glob("samples_*.png"))
     if not grids:
         return
-    pictures = [np.asarray(Image.open(grid).convert("RGB")) for grid in grids]
-    lefts = [2 + index * (side + 2) for index in range(count)]
-    draw_strips([np.stack([pixels[2 : 2 + side, left : left + side] for pixels in pictures]) for left in lefts], path)
+    draw_strips([*np.stack([first_of_grid(grid, count, side) for grid in grids], axis=1)], path)
 
 
 def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.colors import LogNorm as LogNorm
 from matplotlib.colors import to_hex as to_hex
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from dlcv import cli
 from dlcv.checkpoint import CHECKPOINTS
@@ -134,6 +135,13 @@ def draw_faces(
 def draw_strips(rows: Sequence[np.ndarray], path: Path) -> None:
     """Rows of images (N, H, W, 3) uint8, bare, to <name>_strips.png: the page's sliders move over them."""
     save_image(path.with_name(f"{path.stem}_strips.png"), make_grid(np.concatenate(rows), len(rows[0]), padding=0))
+
+
+def first_of_grid(path: Path, count: int, size: int) -> np.ndarray:
+    """The first images (count, size, size, 3) uint8 of a picture by dlcv.images.save_grid, all in its first row."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return np.stack([pixels[2 : 2 + size, left : left + size] for left in range(2, 2 + count * (size + 2), size + 2)])
 
 
 def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = "hinge loss") -> None:

@@ -194,18 +194,10 @@ def test_figures_and_numbers(trained: Path, flowers: Path, tmp_path: Path) -> No
     result = run_script(*words, "--favourites", 17, 203)
     assert result.returncode == 0, result.stderr
     drawn = {path.stem for path in (tmp_path / "figures").glob("*.png")}
-    kinds = [
-        "photographs",
-        "samples",
-        "progress",
-        "epochs",
-        "epochs_strips",
-        "curves",
-        "batch",
-        "favourites",
-        "pair",
+    kinds = (
+        "photographs", "samples", "progress", "epochs", "epochs_strips", "curves", "batch", "favourites", "pair",
         "mixed",
-    ]
+    )  # fmt: skip
     assert drawn == {f"flowers_{kind}" for kind in kinds}
     latents = np.load(tmp_path / "figures" / "flowers_latents.npz")
     assert latents["sheet"].shape == (256, 5) and latents["batch"].shape == (3, 5)

@@ -101,8 +101,8 @@ def grade_class_command(args: argparse.Namespace) -> int:
     troubles = [row for row in rows if row["trouble"]]
     if troubles:
         first = f"{troubles[0]['name']}: {troubles[0]['trouble']}"
-        print(f"grader: {len(troubles)} of {len(rows)} repositories could not be graded; {first}", file=sys.stderr)
-    return int(bool(troubles))
+        raise cli.UserError(f"{len(troubles)} of {len(rows)} repositories could not be graded; {first}")
+    return 0
 
 
 def warn() -> None:
