@@ -29,6 +29,7 @@ class Recipe:
     norm_last: bool = (
         True  # spectral norm in the discriminator's last layer, too, or it learns faster than the generator
     )
+    gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
     steps: int = 20_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
     lr_g: float = 2e-4  # of the generator, Adam; twice the paper's, for a short training
@@ -41,7 +42,7 @@ class Recipe:
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
-        recipe.require_positive(self, "latent_dim", "width", "width_d")
+        recipe.require_positive(self, "latent_dim", "width", "width_d", "gain")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1")
         recipe.require_between(self, 0, 1, "decay")
@@ -84,7 +85,7 @@ def main() -> None:
     repro.seed_everything(r.seed)
     config = SAGANGeneratorConfig(r.latent_dim, r.width, r.attention, r.norm_g, r.fine)
     g = SAGANGenerator(config).to(device)
-    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine)).to(device)
+    d = SAGANDiscriminator(SAGANDiscriminatorConfig(r.width_d, r.attention, r.norm_last, r.fine, r.gain)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
     average = ema(g, r.ema, buffers=False)  # batch norm's statistics are taken anew: settle
     averaged = cast(SAGANGenerator, average.module)

@@ -28,6 +28,7 @@ class SAGANDiscriminatorConfig:
     attention: bool = True
     norm_last: bool = True  # spectral norm in the last layer too: without, the logits grow as they like
     fine: int = 0  # channels of a first layer at 64x64; 0: none
+    gain: float = 4.0  # of the logits: spectral norm leaves them so small that the hinge loss never reaches its margin
 
 
 class SelfAttention(nn.Module):
@@ -122,4 +123,4 @@ class SAGANDiscriminator(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 64, 64) in [-1, 1] -> logits (B,), positive for real."""
-        return self.last(self.net(x)).flatten()
+        return self.config.gain * self.last(self.net(x)).flatten()
