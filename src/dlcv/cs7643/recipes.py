@@ -91,7 +91,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "twolayer_course": {"model": "TwoLayerNet", **_COURSE},
     "vanilla_cnn_course": {"model": "VanillaCNN", **_COURSE},
     "mymodel": {
-        "model": "MyModel", "schedule": "triangular", "epochs": 40, "nesterov": True, "label_smoothing": 0.1,
+        "model": "MyModel", "schedule": "triangular", "epochs": 36, "nesterov": True, "label_smoothing": 0.1,
         "border": "reflect", "patch": 10, "small": 24, "small_until": 0.5, "bf16": True,
     },
     "resnet32_ce": _LONG_TAIL,
