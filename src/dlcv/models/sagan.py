@@ -18,16 +18,12 @@ class SAGANGeneratorConfig:
     latent_dim: int = 100
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
-    norm: bool = True  # spectral norm in all but the last layer; the authors' code norms that layer, too
-    fine: int = 0  # channels of a last hidden layer at 64x64; 0: none
 
 
 @dataclass(frozen=True)
 class SAGANDiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
-    norm_last: bool = True  # spectral norm in the last layer too: without, the logits grow as they like
-    fine: int = 0  # channels of a first layer at 64x64; 0: none
     gain: float = 4.0  # of the logits: spectral norm leaves them so small that the hinge loss never reaches its margin
 
 
@@ -78,17 +74,12 @@ class SAGANGenerator(nn.Module):
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
             if config.attention and outputs == 2 * w:
                 layers.append(SelfAttention(outputs))  # 16x16
-        if config.fine:
-            layers += [nn.ConvTranspose2d(w, config.fine, 4, stride=2, padding=1, bias=False)]
-            layers += [nn.BatchNorm2d(config.fine), nn.ReLU()]
         self.net = nn.Sequential(*layers)
-        self.last: nn.Module = nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1)
-        if config.fine:
-            self.last = nn.Conv2d(config.fine, 3, 3, padding=1)
+        self.last = nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1)  # the authors' code norms this layer, too
         for module in (*self.net, self.last):
             _initialise(module)
         for module in self.net:
-            if config.norm and isinstance(module, nn.ConvTranspose2d):
+            if isinstance(module, nn.ConvTranspose2d):
                 spectral_norm(module)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
@@ -106,20 +97,14 @@ class SAGANDiscriminator(nn.Module):
         self.config = config
         w = config.width
         layers: list[nn.Module] = []
-        if config.fine:
-            convolution = nn.Conv2d(3, config.fine, 3, padding=1)
-            _initialise(convolution)
-            layers += [spectral_norm(convolution), nn.LeakyReLU(0.1)]
-        for inputs, outputs in pairwise((config.fine or 3, w, 2 * w, 4 * w, 8 * w)):
+        for inputs, outputs in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
             convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1)
             _initialise(convolution)
             layers += [spectral_norm(convolution), nn.LeakyReLU(0.1)]
             if config.attention and outputs == 4 * w:
                 layers.append(SelfAttention(outputs))  # 8x8
         self.net = nn.Sequential(*layers)
-        self.last = nn.Conv2d(8 * w, 1, 4)
-        if config.norm_last:
-            spectral_norm(self.last)
+        self.last = spectral_norm(nn.Conv2d(8 * w, 1, 4))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 64, 64) in [-1, 1] -> logits (B,), positive for real."""
