@@ -149,16 +149,15 @@ class Facts:
             "linear": [f"{shape[1]:,} → {shape[0]:,}" for shape in shapes if len(shape) == 2],
         }
 
-    def face(self, purpose: str, against: str = "test", edition: str = "", sha256: str = "") -> dict[str, str]:
-        """Scores of docs/results/face_scores<edition>.csv with this purpose, as tables.face_scores gives them.
+    def face(self, purpose: str, against: str = "test") -> dict[str, str]:
+        """Scores of docs/results/face_scores.csv with this purpose, as tables.face_scores gives them.
 
         frechet, kernel, precision and recall are their means; `<name>_spread` has the standard deviation beside it.
         """
-        path = ROOT / "docs" / "results" / f"face_scores{edition}.csv"
-        lines = face_scores(path, sha256)
+        lines = face_scores(ROOT / "docs" / "results" / "face_scores.csv")
         found = lines[(lines["name"] == purpose) & (lines["against"] == against)]
         if found.empty:
-            raise cli.UserError(f"docs/results/{path.name} has no line 'table: {purpose}' against {against}")
+            raise cli.UserError(f"docs/results/face_scores.csv has no line 'table: {purpose}' against {against}")
         row = {name: str(value) for name, value in found.iloc[0].items()}
         told = {name: row[name].split(" ")[0] for name in FACE_DIGITS}
         return row | told | {f"{name}_spread": row[name] for name in FACE_DIGITS}

@@ -41,8 +41,7 @@ def parts(name: str) -> dict[str, tuple[nn.Module, Inputs]]:
         critic: nn.Module = Discriminator(DiscriminatorConfig(recipe["width_d"]))
         return {"Generator": (load_model(Generator, path), (z,)), "Discriminator": (critic, (faces,))}
     if name == "sagan":
-        flags = (recipe[flag] for flag in ("width_d", "attention", "norm_last", "fine"))
-        critic = SAGANDiscriminator(SAGANDiscriminatorConfig(*flags))
+        critic = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"]))
         return {"Generator": (load_model(SAGANGenerator, path), (z,)), "Discriminator": (critic, (faces,))}
     critic = ACGANDiscriminator(ACGANDiscriminatorConfig(recipe["width_d"]))
     labels = torch.zeros(2, dtype=torch.long)

@@ -67,8 +67,7 @@ def main() -> None:
     args = training_arguments(cli.ArgumentParser(description=__doc__), "sagan")
     recipe = read_checkpoint(args.checkpoint)["provenance"]["recipe"]
     model = load_model(SAGANGenerator, args.checkpoint).double()
-    config = SAGANDiscriminatorConfig(*(recipe[name] for name in ("width_d", "attention", "norm_last", "fine")))
-    discriminator = SAGANDiscriminator(config)
+    discriminator = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"]))
     draw_text([str(model), str(discriminator)], args.out / "sagan_architecture.png")
     if args.curves:
         draw_gan_curves(args.log, args.out / "sagan_curves.png")

@@ -31,17 +31,15 @@ def mean_std(values: Sequence[float] | np.ndarray, digits: int, sign: str = "", 
     return plus_minus(float(np.mean(values)), std, digits, sign) + (f" (n = {len(values)})" if n else "")
 
 
-def face_scores(path: Path, sha256: str = "") -> pd.DataFrame:
+def face_scores(path: Path) -> pd.DataFrame:
     """Scores of generated faces: of each purpose "table: NAME" and reference, mean ± std over its newest model's draws.
 
-    `sha256`: of that checkpoint alone. One row for each (`name`, `against`), in the order of their first lines, with
+    One row for each (`name`, `against`), in the order of their first lines, with
     columns n, n_real, draws and, as text, frechet, kernel, precision, recall, recon_mse ("" for what has none).
     """
     lines = pd.read_csv(path, dtype={"sha256": str})
     lines = lines[lines["purpose"].str.startswith("table: ", na=False) & (lines["features"] == "efficientnet")]
     lines = lines.assign(name=lines["purpose"].str.removeprefix("table: "), sha256=lines["sha256"].fillna(""))
-    lines = lines if "draw" in lines else lines.assign(draw=1)  # the first edition's: one draw each
-    lines = lines[lines["sha256"] == sha256] if sha256 else lines
     rows = []
     for (name, against), group in lines.groupby(["name", "against"], sort=False):
         newest = group[group["sha256"] == group["sha256"].iloc[-1]].drop_duplicates("draw", keep="last")

@@ -90,8 +90,6 @@ def test_numbers_are_those_of_the_files(monkeypatch: pytest.MonkeyPatch) -> None
     assert facts.domain_classifier() == layers
     assert facts.face("VAE, 64 latents")["frechet"] == "54.8"
     assert facts.face("GAN")["frechet_spread"] == "30.8 ± 0.2"
-    first = [facts.face("SAGAN", edition="_first_edition", sha256=sha)["frechet"] for sha in ("", "fced9b28ff99")]
-    assert first == ["22.8", "23.4"]
     chosen = facts.table("dann", "digits table", ["S→U"], {"DANN": "ours", "improved": "better"})
     assert [line.split("], [")[0] for line in chosen.splitlines()[2:-1]] == [
         "  [target test, %",
