@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
+from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save, run_script
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint, save_checkpoint
@@ -49,14 +49,16 @@ def test_training_and_resuming(digits: Path, trained: Path, tmp_path: Path) -> N
     assert "held_out_digit_accuracy" in (trained / "log.jsonl").read_text()
     kill_after_first_save(tmp_path, *flags(digits, tmp_path, "--save-seconds", 0.001))
     assert read_save(tmp_path / "last.pt")["step"] < 30
-    assert call("python3", *flags(digits, tmp_path, "--resume")).returncode == 0
+    assert run_script("python3", *flags(digits, tmp_path, "--resume")).returncode == 0
     a, b = (read_checkpoint(folder / "model.pth")["weights"] for folder in (trained, tmp_path))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_training_learns_the_digits(digits: Path, tmp_path: Path) -> None:
     """The auxiliary classifier fits forty digits: its loss falls below that of a guess."""
-    result = call("python3", *flags(digits, tmp_path, "--steps", 300, "--evaluate-every", 300, "--batch-size", 16))
+    result = run_script(
+        "python3", *flags(digits, tmp_path, "--steps", 300, "--evaluate-every", 300, "--batch-size", 16)
+    )
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     losses = [line["loss_class"] for line in lines if "loss_class" in line]
@@ -66,7 +68,7 @@ def test_training_learns_the_digits(digits: Path, tmp_path: Path) -> None:
 def test_a_folder_of_digits(tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "g.pth", ACGANGenerator(ACGANGeneratorConfig(6, 2)).eval(), {})
-    result = call("python3", SAMPLE, "--checkpoint", tmp_path / "g.pth", tmp_path / "out")
+    result = run_script("python3", SAMPLE, "--checkpoint", tmp_path / "g.pth", tmp_path / "out")
     assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
     names = {f"{digit}_{number:03d}.png" for digit in range(10) for number in range(1, 101)}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
@@ -82,8 +84,12 @@ def test_a_folder_of_digits(tmp_path: Path) -> None:
 
 def test_bad_use_is_told(digits: Path, tmp_path: Path) -> None:
     assert_one_line(
-        call("python3", SAMPLE, "a", "b"), 2, "expected 1 argument, got 2; usage: python inference/sample_acgan.py DIR"
+        run_script("python3", SAMPLE, "a", "b"),
+        2,
+        "expected 1 argument, got 2; usage: python inference/sample_acgan.py DIR",
     )
-    missing = call("python3", SAMPLE, "--checkpoint", tmp_path / "none.pth", tmp_path / "out")
+    missing = run_script("python3", SAMPLE, "--checkpoint", tmp_path / "none.pth", tmp_path / "out")
     assert_one_line(missing, 1, "cannot read the checkpoint")
-    assert_one_line(call("python3", *flags(digits, tmp_path / "o", "--class-weight", -1)), 2, "--class-weight -1.0")
+    assert_one_line(
+        run_script("python3", *flags(digits, tmp_path / "o", "--class-weight", -1)), 2, "--class-weight -1.0"
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, run_script
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.data.arrays import read_arrays
@@ -32,7 +32,7 @@ def test_sizes_are_the_problems() -> None:
 
 def train(arrays: Path, out: Path, *flags: object) -> str:
     common = ["--data", arrays, "--out", out, "--batch-size", 10, "--evaluate-every", 20]
-    result = call("python3", SCRIPT, *common, *flags)
+    result = run_script("python3", SCRIPT, *common, *flags)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
@@ -54,5 +54,5 @@ def test_training_keeps_the_first_below_and_the_last(arrays: Path, tmp_path: Pat
 
 def test_bad_values_are_refused(arrays: Path, tmp_path: Path) -> None:
     for flags, message in ((("--steps", 0), "--steps 0"), (("--lr", -1), "--lr -1.0")):
-        assert_one_line(call("python3", SCRIPT, "--data", arrays, "--out", tmp_path / "o", *flags), 2, message)
-    assert_one_line(call("python3", SCRIPT, "--data", tmp_path, "--out", tmp_path / "o"), 1, "get_dataset.sh")
+        assert_one_line(run_script("python3", SCRIPT, "--data", arrays, "--out", tmp_path / "o", *flags), 2, message)
+    assert_one_line(run_script("python3", SCRIPT, "--data", tmp_path, "--out", tmp_path / "o"), 1, "get_dataset.sh")

@@ -8,7 +8,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, call, load_script
+from conftest import REPO, load_script, run_script
 from PIL import Image
 
 from dlcv.cli import UserError
@@ -64,7 +64,9 @@ def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, m
     for seed in (0, 1):
         flags = ["--steps", 4, "--batch-size", 10, "--seed", seed, "--below", 0.5, "--evaluate-every", 2]
         out = tmp_path / "runs" / f"autoencoder_seed{seed}"
-        result = call("python3", REPO / "train" / "train_autoencoder.py", "--data", tmp_path, "--out", out, *flags)
+        result = run_script(
+            "python3", REPO / "train" / "train_autoencoder.py", "--data", tmp_path, "--out", out, *flags
+        )
         assert result.returncode == 0, result.stderr
     words = ["--runs", tmp_path / "runs", "--checkpoint", tmp_path / "runs" / "autoencoder_seed0" / "model.pth"]
     words += ["--out", tmp_path / "figures", "--data", tmp_path]

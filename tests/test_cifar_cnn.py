@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
+from conftest import REPO, Run, assert_one_line, call, counts_of, kill_after_first_save, run_script
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.models.cifar_cnn import CifarCNN, CifarCNNConfig
@@ -36,13 +36,13 @@ def test_a_depth_wise_filter_sees_one_channel() -> None:
     assert moved.nonzero().flatten().tolist() == [5] and second.groups == 64
 
 
-def train(arrays: Path, out: Path, *flags: object) -> None:
-    result = call("python3", SCRIPT, "--data", arrays, "--out", out, "--epochs", 2, "--batch-size", 16, *flags)
+def train(arrays: Path, out: Path, *flags: object, run: Run = run_script) -> None:
+    result = run("python3", SCRIPT, "--data", arrays, "--out", out, "--epochs", 2, "--batch-size", 16, *flags)
     assert result.returncode == 0, result.stderr
 
 
 def test_training_and_what_it_writes(arrays: Path, tmp_path: Path) -> None:
-    train(arrays, tmp_path / "a", "--hold-out", "--separable")
+    train(arrays, tmp_path / "a", "--hold-out", "--separable", run=call)
     provenance = read_checkpoint(tmp_path / "a" / "model.pth")["provenance"]
     assert counts_of(provenance["data"]) == {"training": 54, "held_out": 6} and provenance["epoch"] == 2
     assert 0 <= provenance["metrics"]["held_out_accuracy"] <= 1
@@ -52,16 +52,16 @@ def test_training_and_what_it_writes(arrays: Path, tmp_path: Path) -> None:
     train(arrays, tmp_path / "b")
     whole = read_checkpoint(tmp_path / "b" / "model.pth")["provenance"]
     assert counts_of(whole["data"]) == {"training": 60, "held_out": 0}
-    again = call("python3", SCRIPT, "--data", arrays, "--out", tmp_path / "b", "--epochs", 3, "--batch-size", 16)
+    again = run_script("python3", SCRIPT, "--data", arrays, "--out", tmp_path / "b", "--epochs", 3, "--batch-size", 16)
     assert_one_line(again, 1, "already holds a run")
 
 
 def test_a_stopped_training_ends_with_the_same_bits(arrays: Path, tmp_path: Path) -> None:
     flags = ["--data", arrays, "--epochs", 20, "--batch-size", 16, "--save-seconds", 0.0001]
-    assert call("python3", SCRIPT, *flags, "--out", tmp_path / "whole").returncode == 0
+    assert run_script("python3", SCRIPT, *flags, "--out", tmp_path / "whole").returncode == 0
     kill_after_first_save(tmp_path / "parts", SCRIPT, *flags, "--out", tmp_path / "parts")
     assert read_save(tmp_path / "parts" / "last.pt")["step"] < 80
-    result = call("python3", SCRIPT, *flags, "--out", tmp_path / "parts", "--resume")
+    result = run_script("python3", SCRIPT, *flags, "--out", tmp_path / "parts", "--resume")
     assert result.returncode == 0, result.stderr
     a, b = (read_checkpoint(tmp_path / name / "model.pth")["weights"] for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
@@ -73,4 +73,4 @@ def test_bad_values_are_refused(arrays: Path, tmp_path: Path) -> None:
         (("--dropout", 1), "--dropout 1.0"),
         (("--shift", 32), "32"),
     ):
-        assert_one_line(call("python3", SCRIPT, "--data", arrays, "--out", tmp_path / "o", *flags), 2, message)
+        assert_one_line(run_script("python3", SCRIPT, "--data", arrays, "--out", tmp_path / "o", *flags), 2, message)

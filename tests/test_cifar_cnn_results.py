@@ -1,12 +1,13 @@
 """report/cifar_cnn_results.py on tiny runs: the question's tables, the curves, the ledger."""
 
 import csv
+import subprocess
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import REPO, call, load_script
+from conftest import REPO, load_script, run_script
 from PIL import Image
 
 from dlcv.cli import UserError
@@ -76,7 +77,7 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
             tmp_path / "runs" / f"cifar_cnn_{kind}_seed0",
         ]
         more = ["--separable"] if kind == "separable" else []
-        result = call("python3", REPO / "train" / "train_cifar_cnn.py", *flags, *more)
+        result = run_script("python3", REPO / "train" / "train_cifar_cnn.py", *flags, *more)
         assert result.returncode == 0, result.stderr
     words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept", "--out", tmp_path / "figures", "--data", arrays]
     monkeypatch.setattr("sys.argv", ["cifar_cnn_results.py", *map(str, words)])
@@ -85,12 +86,13 @@ def test_tables_and_curves(script: ModuleType, arrays: Path, tmp_path: Path, mon
     ledger = tmp_path / "ledger.csv"
     import answers  # report/ is on the path since the script was loaded
 
-    real = answers.subprocess.run
     calls: list[list[str]] = []
-    monkeypatch.setattr(
-        answers.subprocess, "run",
-        lambda command, **more: calls.append(command) or real([*command, "--ledger", str(ledger)], **more),
-    )  # fmt: skip
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        return run_script(*command, "--ledger", ledger)
+
+    monkeypatch.setattr(answers, "subprocess", SimpleNamespace(run=run))
     monkeypatch.setattr("sys.argv", ["cifar_cnn_results.py", *map(str, words), "--evaluate"])
     script.main()
     script.main()  # what was read is not read again

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import REPO, assert_one_line, call, kill_after_first_save
+from conftest import REPO, assert_one_line, call, kill_after_first_save, run_script
 
 from dlcv.checkpoint import read_manifest
 from dlcv.cs7643 import recipes
@@ -296,10 +296,10 @@ def test_training_keeps_the_best_epoch(arrays: Path, tmp_path: Path) -> None:
 
 def test_a_killed_training_ends_with_the_same_bits(arrays: Path, tmp_path: Path) -> None:
     flags = ["--epochs", 4, "--batch-size", 9, "--validation", 0, "--data", arrays, "--save-seconds", 0.0001]
-    assert call("python3", SCRIPT, "mymodel", *flags, "--out", tmp_path / "whole").returncode == 0
+    assert run_script("python3", SCRIPT, "mymodel", *flags, "--out", tmp_path / "whole").returncode == 0
     kill_after_first_save(tmp_path / "parts", SCRIPT, "mymodel", *flags, "--out", tmp_path / "parts")
     assert read_save(tmp_path / "parts" / "last.pt")["step"] < 28
-    assert call("python3", SCRIPT, "mymodel", *flags, "--out", tmp_path / "parts", "--resume").returncode == 0
+    assert run_script("python3", SCRIPT, "mymodel", *flags, "--out", tmp_path / "parts", "--resume").returncode == 0
     a, b = (torch.load(tmp_path / name / "model.pth", weights_only=True) for name in ("whole", "parts"))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -316,4 +316,4 @@ def test_bad_flags_are_told(arrays: Path, tmp_path: Path) -> None:
         (["resnet32_focal", "--label-smoothing", 0.1], "--label-smoothing"),
         (["resnet32_cb_focal", "--imbalance-factor", 500, "--validation", 6], "smaller --imbalance-factor"),
     ):
-        assert_one_line(call("python3", SCRIPT, *words, "--data", arrays, "--out", tmp_path), 2, message)
+        assert_one_line(run_script("python3", SCRIPT, *words, "--data", arrays, "--out", tmp_path), 2, message)

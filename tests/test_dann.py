@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import REPO, call, counts_of
+from conftest import REPO, counts_of, run_script
 from torch import nn
 
 from dlcv.checkpoint import load_model, read_checkpoint
@@ -69,7 +69,7 @@ def test_accuracy_in_uses_the_domains_statistics_and_leaves_the_model_as_it_was(
 
 
 def train(digits: Path, out: Path, *flags: object) -> Path:
-    result = call(
+    result = run_script(
         "python3", REPO / "train" / "train_dann.py", "--data", digits, "--source", "svhn", "--target", "mnistm",
         "--steps", 2, "--batch-size", 8, "--width", 4, "--reverse-steps", 2, "--out", out, *flags,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, run_script
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
@@ -49,7 +49,7 @@ def test_a_folder_is_graded(digits: Path, tmp_path: Path) -> None:
     assert values == ["100.0"] * 3 + ["50.0"] + ["100.0"] * 6 + ["90.9", "n", "=", "11"]
     assert real.startswith("real test digits")
     (tmp_path / "hw3_data" / "digits").mkdir(parents=True)  # without MNIST-M: what was graded is told all the same
-    alone = call("python3", SCRIPT, folder, cwd=tmp_path)
+    alone = run_script("python3", SCRIPT, folder, cwd=tmp_path)
     assert alone.returncode == 0 and alone.stdout.splitlines()[:2] == [header, generated], alone.stderr
     assert "no line for real digits" in alone.stdout.splitlines()[2]
 
@@ -57,7 +57,7 @@ def test_a_folder_is_graded(digits: Path, tmp_path: Path) -> None:
 def test_bad_folders_are_told(tmp_path: Path) -> None:
     picture = Image.new("RGB", (28, 28))
     picture.save(tmp_path / "face.png")
-    assert_one_line(call("python3", SCRIPT, tmp_path), 1, "must begin with the digit")
+    assert_one_line(run_script("python3", SCRIPT, tmp_path), 1, "must begin with the digit")
     (tmp_path / "face.png").rename(tmp_path / "1_001.png")
-    assert_one_line(call("python3", SCRIPT, tmp_path), 1, "no image of the digit 0")
-    assert_one_line(call("python3", SCRIPT, tmp_path / "none"), 1, "no such directory")
+    assert_one_line(run_script("python3", SCRIPT, tmp_path), 1, "no image of the digit 0")
+    assert_one_line(run_script("python3", SCRIPT, tmp_path / "none"), 1, "no such directory")

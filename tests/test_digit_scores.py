@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, SAMPLES, assert_one_line, call, load_script
+from conftest import REPO, SAMPLES, assert_one_line, call, load_script, run_script
 from PIL import Image
 
 from dlcv import repro
@@ -116,11 +116,11 @@ def test_bad_folders_are_told(mnistm: Path, generated: Path, tmp_path: Path) -> 
         return [SCRIPT, generated, "--data", mnistm, "--purpose", "a test", "--scores", tmp_path / "scores.csv"]
 
     (generated / "4_002.png").rename(generated / "5_003.png")
-    assert_one_line(call("python3", *score()), 1, "the same number of every digit")
+    assert_one_line(run_script("python3", *score()), 1, "the same number of every digit")
     (generated / "5_003.png").rename(generated / "four.png")
-    assert_one_line(call("python3", *score()), 1, "four.png: the name must begin with the digit")
-    assert_one_line(call("python3", SCRIPT, generated), 2, "--purpose")
-    assert_one_line(call("python3", SCRIPT), 2, "either DIR or --draws N")
+    assert_one_line(run_script("python3", *score()), 1, "four.png: the name must begin with the digit")
+    assert_one_line(run_script("python3", SCRIPT, generated), 2, "--purpose")
+    assert_one_line(run_script("python3", SCRIPT), 2, "either DIR or --draws N")
     assert not (tmp_path / "scores.csv").exists()
 
 
@@ -130,12 +130,14 @@ def test_every_figure_is_drawn(digits: Path, faces: Path, tmp_path: Path) -> Non
         ("sagan", faces, "sagan_figures.py"),
     ):
         flags = ["--data", data, "--out", tmp_path / name, "--steps", 50, "--batch-size", 2, "--latent-dim", 6]
-        result = call("python3", REPO / "train" / f"train_{name}.py", *flags, "--width", 8, "--width-d", 4)
+        result = run_script("python3", REPO / "train" / f"train_{name}.py", *flags, "--width", 8, "--width-d", 4)
         assert result.returncode == 0, result.stderr
         run = ["--checkpoint", tmp_path / name / "model.pth", "--log", tmp_path / name / "log.jsonl"]
         result = call("python3", REPO / "report" / script, *run, "--out", tmp_path / "figures")
         assert result.returncode == 0, result.stderr
-        assert_one_line(call("python3", REPO / "report" / script, "--log", tmp_path / "none"), 1, f"train_{name}.py")
+        assert_one_line(
+            run_script("python3", REPO / "report" / script, "--log", tmp_path / "none"), 1, f"train_{name}.py"
+        )
     expected = {f"acgan_{x}.png" for x in ("architecture", "curves", "digits", "misread")}
     expected |= {f"sagan_{x}.png" for x in ("architecture", "curves", "faces", "attention")}
     assert {path.name for path in (tmp_path / "figures").iterdir()} == expected

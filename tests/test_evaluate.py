@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import assert_one_line, call
+from conftest import assert_one_line, call, run_script
 from torch import nn
 
 from dlcv.checkpoint import load_model, save_checkpoint
@@ -40,7 +40,7 @@ def test_every_look_is_written_down(digits: Path, checkpoint: Path, tmp_path: Pa
     command = ["python3", "-m", "dlcv.evaluate", checkpoint, "--data", digits, "--domain", "usps", "--ledger", ledger]
     first = call(*command, "--purpose", "a test, of the ledger", "--save", save)
     assert first.returncode == 0, first.stderr
-    assert call(*command, "--purpose", "again", "--split", "train", "--statistics", "source").returncode == 0
+    assert run_script(*command, "--purpose", "again", "--split", "train", "--statistics", "source").returncode == 0
     rows = list(csv.DictReader(ledger.open(newline="")))
     assert [row["purpose"] for row in rows] == ["a test, of the ledger", "again"]
     assert [row["images"] for row in rows] == ["10", "40"]
@@ -59,25 +59,25 @@ def test_every_look_is_written_down(digits: Path, checkpoint: Path, tmp_path: Pa
 def test_mistakes(digits: Path, checkpoint: Path, tmp_path: Path) -> None:
     ledger = tmp_path / "reads.csv"
     command = ["python3", "-m", "dlcv.evaluate", "--data", digits, "--ledger", ledger, "--purpose", "x"]
-    assert_one_line(call(*command, checkpoint, "--domain", "mnist"), 2, "invalid choice: 'mnist'")
-    assert_one_line(call(*command[:-2], checkpoint, "--domain", "usps"), 2, "--purpose")
-    assert_one_line(call(*command, tmp_path / "no.pth", "--domain", "usps"), 1, "no.pth")
+    assert_one_line(run_script(*command, checkpoint, "--domain", "mnist"), 2, "invalid choice: 'mnist'")
+    assert_one_line(run_script(*command[:-2], checkpoint, "--domain", "usps"), 2, "--purpose")
+    assert_one_line(run_script(*command, tmp_path / "no.pth", "--domain", "usps"), 1, "no.pth")
     save = ["--save", tmp_path / "f.dat"]
-    assert_one_line(call(*command, checkpoint, "--domain", "usps", *save), 2, "must end in .npz")
+    assert_one_line(run_script(*command, checkpoint, "--domain", "usps", *save), 2, "must end in .npz")
     command[command.index(ledger)] = tmp_path  # a directory
-    assert_one_line(call(*command, checkpoint, "--domain", "usps"), 1, "is a directory")
+    assert_one_line(run_script(*command, checkpoint, "--domain", "usps"), 1, "is a directory")
     assert not ledger.exists()
     other = tmp_path / "other.csv"
     other.write_text("date,what\n")
     command[command.index(tmp_path)] = other
-    assert_one_line(call(*command, checkpoint, "--domain", "usps"), 1, "other columns")
+    assert_one_line(run_script(*command, checkpoint, "--domain", "usps"), 1, "other columns")
     assert other.read_text() == "date,what\n"
 
 
 def test_a_part_of_the_images(checkpoint: Path, digits: Path, tmp_path: Path) -> None:
     """A fixed part, drawn once; the ledger says how many."""
     for out in ("a", "b"):
-        result = call(
+        result = run_script(
             "python3", "-m", "dlcv.evaluate", checkpoint, "--data", digits, "--domain", "usps", "--purpose", "part",
             "--split", "train", "--limit", 7, "--ledger", tmp_path / "ledger.csv", "--save", tmp_path / f"{out}.npz",
         )  # fmt: skip
@@ -86,7 +86,7 @@ def test_a_part_of_the_images(checkpoint: Path, digits: Path, tmp_path: Path) ->
     assert a["names"].tolist() == b["names"].tolist() == sorted(a["names"].tolist()) and len(a["names"]) == 7
     assert len(a["logits"]) == len(a["predictions"]) == 7
     command = ["python3", "-m", "dlcv.evaluate", checkpoint, "--data", digits, "--domain", "usps", "--purpose", "part"]
-    assert_one_line(call(*command, "--limit", 7, "--ledger", tmp_path / "l.csv"), 2, "a test set is read whole")
+    assert_one_line(run_script(*command, "--limit", 7, "--ledger", tmp_path / "l.csv"), 2, "a test set is read whole")
     assert ",usps,train,target,7,part," in (tmp_path / "ledger.csv").read_text()
 
 
@@ -137,7 +137,7 @@ def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) 
     paths = [tmp_path / "own.pth", *(tmp_path / f"{name}.pth" for name in plain)]
     command = ["python3", "-m", "dlcv.evaluate", "--data", arrays, "--domain", "cifar10", "--purpose", "a test"]
     command += ["--ledger", tmp_path / "ledger.csv"]
-    result = call(*command, *paths, "--save", tmp_path / "all.npz")
+    result = run_script(*command, *paths, "--save", tmp_path / "all.npz")
     assert result.returncode == 0, result.stderr
     saved, (images, labels) = np.load(tmp_path / "all.npz"), read_arrays(arrays, "cifar10", "test")
     assert saved["logits"].shape == (5, 20, 10) and np.array_equal(saved["labels"], labels.numpy())
@@ -154,18 +154,18 @@ def test_cifar_networks_are_read_as_they_are_kept(arrays: Path, tmp_path: Path) 
     assert float(lines[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-4)
 
     # As a test reads it that never calls eval().
-    assert call(*command, tmp_path / "MyModel.pth", "--statistics", "batch").returncode == 0
+    assert run_script(*command, tmp_path / "MyModel.pth", "--statistics", "batch").returncode == 0
     with (tmp_path / "ledger.csv").open(newline="") as file:
         line = list(csv.DictReader(file))[-1]
     with torch.no_grad():
         right = (plain["MyModel"].train()(standardised).argmax(1) == labels).float().mean().item()
     assert line["statistics"] == "batch" and float(line["accuracy"]) == pytest.approx(right, abs=1e-4)
-    refused = call(*command, tmp_path / "MyModel.pth", "--statistics", "source")
+    refused = run_script(*command, tmp_path / "MyModel.pth", "--statistics", "source")
     assert_one_line(refused, 2, "--statistics source: not for cifar10")
 
     torch.save({"weights": 1}, tmp_path / "other.pth")
-    assert_one_line(call(*command, tmp_path / "other.pth"), 1, "other.pth is not a checkpoint of this project")
+    assert_one_line(run_script(*command, tmp_path / "other.pth"), 1, "other.pth is not a checkpoint of this project")
     torch.save({"fc1.weight": torch.zeros(2, 2)}, tmp_path / "wrong.pth")
-    assert_one_line(call(*command, tmp_path / "wrong.pth"), 1, "does not fit this version of TwoLayerNet")
+    assert_one_line(run_script(*command, tmp_path / "wrong.pth"), 1, "does not fit this version of TwoLayerNet")
     (tmp_path / "text.pth").write_text("no checkpoint")
-    assert_one_line(call(*command, tmp_path / "text.pth"), 1, "text.pth is not a checkpoint of this project")
+    assert_one_line(run_script(*command, tmp_path / "text.pth"), 1, "text.pth is not a checkpoint of this project")

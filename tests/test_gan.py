@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
+from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save, run_script
 from PIL import Image
 
 from dlcv.checkpoint import load_model, read_checkpoint
@@ -110,7 +110,7 @@ def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
 def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tmp_path: Path) -> None:
     kill_after_first_save(tmp_path, *command(faces, tmp_path, "--save-seconds", 0.001)[1:])
     assert read_save(tmp_path / "last.pt")["step"] < 40
-    assert call(*command(faces, tmp_path, "--resume")).returncode == 0
+    assert run_script(*command(faces, tmp_path, "--resume")).returncode == 0
     a, b = (read_checkpoint(folder / "model.pth")["weights"] for folder in (trained, tmp_path))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -118,20 +118,20 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
 def test_a_picture_of_32_samples(trained: Path, tmp_path: Path) -> None:
     script = REPO / "inference" / "sample_gan.py"
     for name in ("a.png", "b.jpg"):
-        result = call("python3", script, "--checkpoint", trained / "model.pth", tmp_path / name)
+        result = run_script("python3", script, "--checkpoint", trained / "model.pth", tmp_path / name)
         assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
     picture = np.asarray(Image.open(tmp_path / "a.png"))
     assert picture.shape == (4 * 66 + 2, 8 * 66 + 2, 3)
     model = load_model(Generator, trained / "model.pth").double()
     again = sample_images(model, noise(0, 32, 6), batch_size=7)
     assert np.array_equal(picture[2:66, 2:66], again[0]) and np.array_equal(picture[-66:-2, -66:-2], again[31])
-    wrong = call("python3", script, "--checkpoint", trained / "model.pth", tmp_path / "a.bmp")
+    wrong = run_script("python3", script, "--checkpoint", trained / "model.pth", tmp_path / "a.bmp")
     assert_one_line(wrong, 1, "must end in .png or .jpg")
 
 
 def test_bad_values_are_refused(faces: Path, tmp_path: Path) -> None:
     for flags, message in ((("--batch-size", 1), "--batch-size 1"), (("--lr-d", 0), "--lr-d 0"), (("--ema", 2), "ema")):
-        assert_one_line(call(*command(faces, tmp_path / "o", *flags)), 2, message)
+        assert_one_line(run_script(*command(faces, tmp_path / "o", *flags)), 2, message)
 
 
 def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_tutorials_gan_trains_resumes_and_can_be_scored(faces: Path, tmp_pat
     assert {path.name for path in whole.glob("samples_*.png")} == {"samples_000020.png", "samples_000040.png"}
     kill_after_first_save(killed, script, *flags, "--out", killed, "--save-seconds", 0.001)
     assert read_save(killed / "last.pt")["step"] < 40
-    assert call("python3", script, *flags, "--out", killed, "--resume").returncode == 0
+    assert run_script("python3", script, *flags, "--out", killed, "--resume").returncode == 0
     a, b = (load_model(Generator, folder / "snapshots" / "step_000040.pth").state_dict() for folder in (whole, killed))
     assert all(torch.equal(a[name], b[name]) for name in a)
     first = load_model(Generator, whole / "snapshots" / "step_000020.pth").state_dict()

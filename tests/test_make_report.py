@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import typst
-from conftest import REPO, assert_one_line, call, load_script
+from conftest import REPO, assert_one_line, call, load_script, run_script
 
 from dlcv import cli
 
@@ -169,5 +169,5 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     (tmp_path / "hw3.typ").write_text("<< facts.recipe('vae').nothing_like_it >>")
     with pytest.raises(cli.UserError, match="asks for what is not there"):
         script.render("hw3", "x")
-    assert_one_line(call("python3", SCRIPT, "hw9"), 2, "no report hw9")
-    assert_one_line(call("python3", SCRIPT, "hw3", "--id", "../x"), 2, "letters and digits only")
+    assert_one_line(run_script("python3", SCRIPT, "hw9"), 2, "no report hw9")
+    assert_one_line(run_script("python3", SCRIPT, "hw3", "--id", "../x"), 2, "letters and digits only")

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, SAMPLES, assert_one_line, call
+from conftest import REPO, SAMPLES, assert_one_line, call, run_script
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
@@ -174,7 +174,7 @@ def test_a_folder_against_itself(tmp_path: Path) -> None:
         ([tmp_path / "none", "--reference", folder], "no such directory"),
         ([folder, "--reference", tmp_path], "no images"),
     ):
-        assert_one_line(call(*command, *words), 1, message)
+        assert_one_line(run_script(*command, *words), 1, message)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from conftest import REPO, call, load_script
+from conftest import REPO, load_script, run_script
 
 from dlcv.evaluate import append_to_ledger
 from dlcv.files import write_text
@@ -102,7 +102,7 @@ def test_negative_gains_keep_their_sign(results: ModuleType) -> None:
 def test_collect_joins_runs_and_ledger(results: ModuleType, digits: Path, tmp_path: Path) -> None:
     study = tmp_path / "runs" / "study_uda"
     run = study / "usps_svhn_uda_seed0"
-    trained = call(
+    trained = run_script(
         "python3", REPO / "train" / "train_uda.py", "--data", digits, "--source", "usps", "--target", "svhn", "--steps",
         4, "--evaluate-every", 2, "--batch-size", 8, "--target-batch-size", 8, "--width", 4, "--reverse-steps", 2,
         "--out", run,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
+from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save, run_script
 from PIL import Image
 
 from dlcv.averaging import settle
@@ -118,7 +118,7 @@ def test_training_and_resuming(faces: Path, trained: Path, tmp_path: Path) -> No
     assert Image.open(trained / "samples_000020.png").size == (8 * 66 + 2, 4 * 66 + 2)
     kill_after_first_save(tmp_path, *flags(faces, tmp_path, "--save-seconds", 0.001))
     assert read_save(tmp_path / "last.pt")["step"] < 20
-    assert call("python3", *flags(faces, tmp_path, "--resume")).returncode == 0
+    assert run_script("python3", *flags(faces, tmp_path, "--resume")).returncode == 0
     a, b = (read_checkpoint(folder / "model.pth")["weights"] for folder in (trained, tmp_path))
     assert all(torch.equal(a[name], b[name]) for name in a)
 
@@ -132,7 +132,7 @@ def test_a_folder_of_faces(tmp_path: Path) -> None:
     out.mkdir(parents=True)
     (out / "0007.png").write_text("old")
     (out / "mine.txt").write_text("mine")
-    result = call("python3", SAMPLE, "--checkpoint", tmp_path / "g.pth", out)
+    result = run_script("python3", SAMPLE, "--checkpoint", tmp_path / "g.pth", out)
     assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
     assert {path.name for path in out.iterdir()} == {f"{index:04d}.png" for index in range(1_000)} | {"mine.txt"}
     exact = copy.deepcopy(load_model(SAGANGenerator, tmp_path / "g.pth")).double()
@@ -145,9 +145,9 @@ def test_a_folder_of_faces(tmp_path: Path) -> None:
 def test_bad_use_is_told(faces: Path, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert_one_line(
-        call("python3", SAMPLE), 2, "expected 1 argument, got 0; usage: python inference/sample_sagan.py DIR"
+        run_script("python3", SAMPLE), 2, "expected 1 argument, got 0; usage: python inference/sample_sagan.py DIR"
     )
-    result = call("python3", SAMPLE, "--checkpoint", trained / "model.pth", tmp_path / "file")
+    result = run_script("python3", SAMPLE, "--checkpoint", trained / "model.pth", tmp_path / "file")
     assert_one_line(result, 1, "cannot write")
     assert (tmp_path / "file").read_text() == "mine"
-    assert_one_line(call("python3", *flags(faces, tmp_path / "o", "--lr-d", 0)), 2, "--lr-d 0.0")
+    assert_one_line(run_script("python3", *flags(faces, tmp_path / "o", "--lr-d", 0)), 2, "--lr-d 0.0")

@@ -1,5 +1,6 @@
 """dlcv.trainer and dlcv.recipe: counting, saving, resuming, stopping."""
 
+import functools
 import io
 import json
 import os
@@ -8,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call
+from conftest import REPO, assert_one_line, call, run_script
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -36,16 +38,27 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return torch.load(path, weights_only=True)["weights"]
 
 
+@pytest.fixture(scope="module")
+def whole_run(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """The folder of a script's run of 60 steps that nothing stops; trained once, in a process of its own."""
+
+    @functools.cache
+    def run(script: Path) -> Path:
+        out = tmp_path_factory.mktemp("whole") / "run"
+        assert call(*command(digits, out, "--steps", 60, script=script)).returncode == 0
+        return out
+
+    return run
+
+
 @pytest.mark.parametrize(
     ("script", "number"),
     [(TRAIN, signal.SIGKILL), (TRAIN, signal.SIGTERM), (TRAIN, signal.SIGINT), (TRAIN_UDA, signal.SIGKILL)],
 )
 def test_resumed_run_ends_with_the_same_bits(
-    digits: Path, tmp_path: Path, script: Path, number: signal.Signals
+    digits: Path, whole_run: Callable[[Path], Path], tmp_path: Path, script: Path, number: signal.Signals
 ) -> None:
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert call(*command(digits, whole, "--steps", 60, script=script)).returncode == 0
-
+    whole, broken = whole_run(script), tmp_path / "broken"
     process = subprocess.Popen(
         command(digits, broken, "--steps", 60, "--save-seconds", 0.01, script=script),
         stderr=subprocess.PIPE,
@@ -66,7 +79,7 @@ def test_resumed_run_ends_with_the_same_bits(
     saved = read_save(broken / "last.pt")["step"]
     assert 0 < saved < 60
 
-    assert call(*command(digits, broken, "--steps", 60, "--resume", script=script)).returncode == 0
+    assert run_script(*command(digits, broken, "--steps", 60, "--resume", script=script)).returncode == 0
     a, b = weights(whole / "model.pth"), weights(broken / "model.pth")
     assert all(torch.equal(a[name], b[name]) for name in a)
     logs = [
@@ -77,9 +90,9 @@ def test_resumed_run_ends_with_the_same_bits(
 
 
 def test_nothing_is_overwritten(digits: Path, tmp_path: Path) -> None:
-    assert call(*command(digits, tmp_path, "--steps", 2)).returncode == 0
+    assert run_script(*command(digits, tmp_path, "--steps", 2)).returncode == 0
     before = (tmp_path / "last.pt").read_bytes()
-    assert_one_line(call(*command(digits, tmp_path, "--steps", 2)), 1, "already holds a run", "--resume")
+    assert_one_line(run_script(*command(digits, tmp_path, "--steps", 2)), 1, "already holds a run", "--resume")
     assert (tmp_path / "last.pt").read_bytes() == before
 
 
@@ -148,9 +161,9 @@ def test_a_signal_during_evaluation_is_saved_before_it_stops(tmp_path: Path) -> 
 
 
 def test_a_run_is_resumed_under_its_own_recipe_only(digits: Path, tmp_path: Path) -> None:
-    assert call(*command(digits, tmp_path, "--steps", 2)).returncode == 0
+    assert run_script(*command(digits, tmp_path, "--steps", 2)).returncode == 0
     before = (tmp_path / "last.pt").read_bytes()
-    result = call(*command(digits, tmp_path, "--steps", 4, "--lr", 0.5, "--resume"))
+    result = run_script(*command(digits, tmp_path, "--steps", 4, "--lr", 0.5, "--resume"))
     assert_one_line(result, 1, "was begun with steps 2, lr 0.001")
     assert (tmp_path / "last.pt").read_bytes() == before
 
@@ -170,7 +183,7 @@ def test_one_trainer_a_folder(tmp_path: Path) -> None:
     [("--steps", 0), ("--batch-size", 1), ("--seed", -1), ("--evaluate-every", 0), ("--lr", "nan"), ("--width", 0)],
 )
 def test_impossible_numbers(digits: Path, tmp_path: Path, flags: tuple[object, ...]) -> None:
-    assert_one_line(call(*command(digits, tmp_path / "run", *flags)), 2, "train_dann.py: " + str(flags[0]))
+    assert_one_line(run_script(*command(digits, tmp_path / "run", *flags)), 2, "train_dann.py: " + str(flags[0]))
 
 
 def test_a_log_cut_short_is_read_up_to_the_cut(tmp_path: Path) -> None:
@@ -182,10 +195,10 @@ def test_flags() -> None:
     result = call("python3", TRAIN, "--help")
     assert result.returncode == 0
     assert "--strength STRENGTH" in result.stdout and "gradient reversal" in result.stdout
-    assert_one_line(call("python3", TRAIN, "--steps", "many"), 2, "train_dann.py", "invalid int value: 'many'")
-    assert_one_line(call("python3", TRAIN, "--source", "mnist"), 2, "invalid choice: 'mnist'")
-    assert_one_line(call("python3", TRAIN, "--source", "usps", "--target", "usps"), 2, "give two domains")
-    assert_one_line(call("python3", TRAIN, "--data", "/nowhere"), 1, "/nowhere holds no folder digits/")
+    assert_one_line(run_script("python3", TRAIN, "--steps", "many"), 2, "train_dann.py", "invalid int value: 'many'")
+    assert_one_line(run_script("python3", TRAIN, "--source", "mnist"), 2, "invalid choice: 'mnist'")
+    assert_one_line(run_script("python3", TRAIN, "--source", "usps", "--target", "usps"), 2, "give two domains")
+    assert_one_line(run_script("python3", TRAIN, "--data", "/nowhere"), 1, "/nowhere holds no folder digits/")
 
 
 SCRIPTS = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import REPO, assert_one_line, call, counts_of
+from conftest import REPO, Run, assert_one_line, call, counts_of, run_script
 
 from dlcv.checkpoint import load_model, read_checkpoint
 from dlcv.data import augment
@@ -117,8 +117,8 @@ def test_thickness_neighbours_cutout_and_crops() -> None:
     assert crops.shape == images.shape and crops.min() >= 0 and crops.max() <= 1
 
 
-def train(digits: Path, out: Path, *flags: object) -> Path:
-    result = call(
+def train(digits: Path, out: Path, *flags: object, run: Run = run_script) -> Path:
+    result = run(
         "python3", REPO / "train" / "train_uda.py", "--data", digits, "--source", "usps", "--target", "svhn",
         "--steps", 2, "--batch-size", 8, "--target-batch-size", 6, "--width", 4, "--reverse-steps", 2, "--out", out,
         "--threshold", 0, "--warmup", 0, *flags,  # the teacher's word counts from the first step
@@ -128,7 +128,7 @@ def train(digits: Path, out: Path, *flags: object) -> Path:
 
 
 def test_train_writes_a_model_with_its_provenance(digits: Path, tmp_path: Path) -> None:
-    out = train(digits, tmp_path / "run", "--seed", 5)
+    out = train(digits, tmp_path / "run", "--seed", 5, run=call)
     provenance = read_checkpoint(out / "model.pth")["provenance"]
     assert provenance["recipe"]["seed"] == 5 and provenance["step"] == 2
     assert counts_of(provenance["data"]) == {"labelled": 36, "validation": 4, "unlabelled": 40}
@@ -185,5 +185,5 @@ def test_bad_values_are_refused(digits: Path, tmp_path: Path) -> None:
         (("--threshold", -0.1), "--threshold -0.1"),
         (("--seed", -1), "--seed -1"),
     ):
-        result = call("python3", script, "--data", digits, "--out", tmp_path / "o", *flags)
+        result = run_script("python3", script, "--data", digits, "--out", tmp_path / "o", *flags)
         assert_one_line(result, 2, message)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import REPO, assert_one_line, call, counts_of, kill_after_first_save
+from conftest import REPO, Run, assert_one_line, call, counts_of, kill_after_first_save, run_script
 from PIL import Image
 from torch.distributions import Normal
 from torch.distributions import kl_divergence as torch_kl
@@ -97,7 +97,7 @@ def test_moments_of_the_aggregate_posterior() -> None:
 def test_samples_follow_the_fitted_normal() -> None:
     model = VAE(SMALL).double().eval()
     seen: list[torch.Tensor] = []
-    model.decode = lambda z: seen.append(z) or torch.zeros(len(z), 3, 64, 64)  # type: ignore[method-assign, func-returns-value]
+    model.decode = lambda z: seen.append(z) or torch.zeros(len(z), 3, 1, 1)  # type: ignore[method-assign, func-returns-value]
     factor = torch.randn(6, 6, dtype=torch.float64)
     covariance, mean = factor @ factor.T + torch.eye(6), torch.arange(6.0, dtype=torch.float64)
     model.set_prior(mean, covariance)
@@ -147,8 +147,8 @@ def test_the_flow_learns_two_heaps() -> None:
     assert 0.4 < (drawn > 0).float().mean() < 0.6
 
 
-def train(faces: Path, out: Path, *flags: object) -> Path:
-    result = call(
+def train(faces: Path, out: Path, *flags: object, run: Run = run_script) -> Path:
+    result = run(
         "python3", REPO / "train" / "train_vae.py", "--data", faces, "--steps", 2, "--batch-size", 4, "--latent-dim", 6,
         "--width", 4, "--out", out, *flags,
     )  # fmt: skip
@@ -158,7 +158,7 @@ def train(faces: Path, out: Path, *flags: object) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(faces, tmp_path_factory.mktemp("vae") / "run")
+    return train(faces, tmp_path_factory.mktemp("vae") / "run", run=call)
 
 
 def test_train_writes_a_model_with_its_provenance(trained: Path) -> None:
@@ -183,8 +183,8 @@ def test_resumed_training_ends_with_the_same_bits(faces: Path, trained: Path, tm
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-def train_prior(faces: Path, start: Path, out: Path, *flags: object) -> Path:
-    result = call(
+def train_prior(faces: Path, start: Path, out: Path, *flags: object, run: Run = run_script) -> Path:
+    result = run(
         "python3", REPO / "train" / "train_vae_prior.py", "--data", faces, "--vae", start / "model.pth", "--width", 8,
         "--steps", 2, "--batch-size", 4, "--out", out, *flags,
     )  # fmt: skip
@@ -193,7 +193,7 @@ def train_prior(faces: Path, start: Path, out: Path, *flags: object) -> Path:
 
 
 def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -> None:
-    out = train_prior(faces, trained, tmp_path / "run", "--steps", 30, "--lr", 0.05)
+    out = train_prior(faces, trained, tmp_path / "run", "--steps", 30, "--lr", 0.05, run=call)
     before, after = (load_model(VAE, folder / "model.pth") for folder in (trained, out))
     assert after.flow is not None and before.flow is None
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
@@ -213,11 +213,11 @@ def test_the_flow_of_a_trained_vae(faces: Path, trained: Path, tmp_path: Path) -
     other = train_prior(faces, out, tmp_path / "other", "--width", 4)  # a VAE that has a flow gets another one
     assert load_model(VAE, other / "model.pth").config.flow_width == 4
     assert Image.open(out / "samples_000030.png").size == (8 * 66 + 2, 4 * 66 + 2)
-    result = call(
+    result = run_script(
         "python3", REPO / "inference" / "sample_vae.py", "--checkpoint", out / "model.pth", tmp_path / "a.png"
     )
     assert result.returncode == 0 and Image.open(tmp_path / "a.png").size == (8 * 66 + 2, 4 * 66 + 2)
-    result = call("python3", REPO / "train" / "train_vae_prior.py", "--data", faces, "--out", tmp_path / "none")
+    result = run_script("python3", REPO / "train" / "train_vae_prior.py", "--data", faces, "--out", tmp_path / "none")
     assert_one_line(result, 1, "cannot read the checkpoint")
 
 
@@ -245,7 +245,7 @@ def test_no_test_face_is_read(faces: Path, trained: Path, tmp_path: Path) -> Non
 def test_a_picture_of_32_samples(trained: Path, tmp_path: Path) -> None:
     script = REPO / "inference" / "sample_vae.py"
     for name in ("a.png", "b.png", "new/c.PNG", "d.jpg"):
-        result = call("python3", script, "--checkpoint", trained / "model.pth", tmp_path / name)
+        result = run_script("python3", script, "--checkpoint", trained / "model.pth", tmp_path / name)
         assert result.returncode == 0 and result.stdout == result.stderr == "", result.stderr
     pictures = [np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png", "new/c.PNG", "d.jpg")]
     assert pictures[0].shape == (4 * 66 + 2, 8 * 66 + 2, 3)
@@ -257,11 +257,11 @@ def test_a_picture_of_32_samples(trained: Path, tmp_path: Path) -> None:
 def test_bad_use_is_told(trained: Path, tmp_path: Path) -> None:
     script, checkpoint = REPO / "inference" / "sample_vae.py", trained / "model.pth"
     (tmp_path / "out.gif").write_text("mine")
-    assert_one_line(call("python3", script, "--checkpoint", checkpoint), 2, "expected 1 argument")
-    result = call("python3", script, "--checkpoint", checkpoint, tmp_path / "out.gif")
+    assert_one_line(run_script("python3", script, "--checkpoint", checkpoint), 2, "expected 1 argument")
+    result = run_script("python3", script, "--checkpoint", checkpoint, tmp_path / "out.gif")
     assert_one_line(result, 1, "must end in .png or .jpg")
     assert (tmp_path / "out.gif").read_text() == "mine"
-    result = call("python3", script, "--checkpoint", tmp_path / "none.pth", tmp_path / "out.png")
+    result = run_script("python3", script, "--checkpoint", tmp_path / "none.pth", tmp_path / "out.png")
     assert_one_line(result, 1, "cannot read the checkpoint")
 
 
@@ -295,7 +295,7 @@ def test_bad_values_are_refused(faces: Path, tmp_path: Path) -> None:
         (("--weight-decay", -1), "--weight-decay"),
         (("--batch-size", 1), "--batch-size 1"),
     ):
-        assert_one_line(call("python3", script, "--data", faces, "--out", tmp_path / "o", *flags), 2, message)
+        assert_one_line(run_script("python3", script, "--data", faces, "--out", tmp_path / "o", *flags), 2, message)
 
 
 def test_stuck_training_is_told() -> None:
