@@ -25,10 +25,10 @@ with cli.packages_needed(__doc__):
 FACES = 4  # whose attention is shown
 # Row and column (of 16) of an eye, the mouth, the hair and the background, read off each of the first faces by eye.
 POINTS = (
-    ((7, 9), (12, 8), (2, 9), (2, 2)),
-    ((7, 6), (12, 8), (5, 4), (2, 5)),
-    ((8, 10), (12, 8), (2, 7), (3, 14)),
-    ((8, 6), (12, 7), (2, 8), (4, 1)),
+    ((6, 9), (11, 8), (1, 8), (5, 15)),
+    ((6, 6), (11, 8), (1, 9), (4, 2)),
+    ((5, 10), (11, 8), (1, 11), (4, 1)),
+    ((7, 6), (11, 8), (2, 9), (5, 1)),
 )
 TITLES = ("generated", "from an eye", "from the mouth", "from the hair", "from background")
 
