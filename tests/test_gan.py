@@ -36,7 +36,7 @@ def test_hinge_losses_at_their_limits() -> None:
 
 
 def test_shapes_and_ranges() -> None:
-    g, d = Generator(GeneratorConfig(6, 4)).eval(), Discriminator(DiscriminatorConfig(4)).eval()
+    g, d = Generator(GeneratorConfig(6, 4)).eval(), Discriminator(DiscriminatorConfig(4, gain=1.0)).eval()
     x = g(torch.randn(5, 6))
     assert x.shape == (5, 3, 64, 64) and x.abs().max() <= 1
     assert d(x).shape == (5,)
@@ -57,7 +57,7 @@ def test_the_discriminator_is_spectrally_normed() -> None:
 
 def test_a_collapsed_batch_looks_different_to_the_discriminator() -> None:
     """The same image gets another logit among copies of itself than among others."""
-    d = Discriminator(DiscriminatorConfig(4)).eval()
+    d = Discriminator(DiscriminatorConfig(4, gain=1.0)).eval()
     x = torch.randn(4, 3, 64, 64, generator=generator())
     assert (d(x)[0] - d(x[:1].repeat(4, 1, 1, 1))[0]).abs() > 1e-6
 
