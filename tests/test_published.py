@@ -14,7 +14,6 @@ PATHS = sorted((REPO / "checkpoints").glob("*.pth"))
 NO_TRAINING = {"digit_classifier.pth", "face_descriptor.pth"}  # the course's own, face-api's
 # Checkpoint → what its recipe has that is not the script's default.
 DIFFERENT: dict[str, dict[str, Any]] = {
-    "sagan.pth": {"coarse_chroma": True},  # of a layer that the network had in training and has no more: sagan.md
     "cifar_cnn_separable.pth": {"separable": True},
     **{
         f"{method}_{source}_{target}.pth": {"source": source, "target": target}
