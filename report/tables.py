@@ -34,8 +34,8 @@ def mean_std(values: Sequence[float] | np.ndarray, digits: int, sign: str = "", 
 def face_scores(path: Path) -> pd.DataFrame:
     """Scores of generated faces: of each purpose "table: NAME" and reference, mean ± std over its newest model's draws.
 
-    One row for each (`name`, `against`), in the order of their first lines, with
-    columns n, n_real, draws and, as text, frechet, kernel, precision, recall, recon_mse ("" for what has none).
+    One row for each (`name`, `against`), in the order of their first lines, with columns n, n_real, draws and, as text,
+    frechet, kernel, precision, recall, recon_mse ("" for what has none).
     """
     lines = pd.read_csv(path, dtype={"sha256": str})
     lines = lines[lines["purpose"].str.startswith("table: ", na=False) & (lines["features"] == "efficientnet")]

@@ -27,7 +27,7 @@ class Recipe:
     gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
     steps: int = 9_000  # of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
-    lr_g: float = 1.5e-3  # of the generator, Adam; larger than D's, for spectral norm bounds its weights
+    lr_g: float = 1.5e-3  # of the generator, Adam; larger than D's; pilots: docs/LOG.md, 2026-11-28
     lr_d: float = 8e-4  # of the discriminator, Adam; twice the paper's, for a short training
     beta1: float = 0.0  # Adam's; its beta2 is 0.9, as in the paper
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
