@@ -35,6 +35,7 @@ class Recipe:
     imbalance_factor: float = 100.0  # largest class divided by smallest
     augment: bool = True  # training images moved by up to 4 pixels, half of them mirrored
     border: Literal["black", "reflect"] = "black"  # what moved images show beyond their edge: black, or mirrored pixels
+    patch: int = 0  # side of a square in each training image that shows another image instead, pixels; 0: none
     small: int = 32  # pixels, side of the training images at first
     small_until: float = 0.0  # share of the steps with these smaller images; then 32 pixels
     validation: int = 5_000  # training images that are held out for choosing; 0 keeps the last epoch
@@ -46,6 +47,7 @@ class Recipe:
         recipe.require_between(self, 1, 5_000, "imbalance_factor")
         recipe.require_between(self, 8, 32, "small")
         recipe.require_between(self, 0, 1, "small_until")
+        recipe.require_between(self, 0, 32, "patch")
         if self.nesterov and not self.momentum:
             raise cli.UsageError("--momentum 0: Nesterov's momentum needs one; add --no-nesterov")
         recipe.require_between(self, 0, 0.999999, "beta", "momentum", "label_smoothing")
@@ -89,8 +91,8 @@ RECIPES: dict[str, dict[str, object]] = {
     "twolayer_course": {"model": "TwoLayerNet", **_COURSE},
     "vanilla_cnn_course": {"model": "VanillaCNN", **_COURSE},
     "mymodel": {
-        "model": "MyModel", "schedule": "triangular", "epochs": 30, "nesterov": True, "label_smoothing": 0.1,
-        "border": "reflect", "small": 24, "small_until": 0.5, "bf16": True,
+        "model": "MyModel", "schedule": "triangular", "epochs": 36, "nesterov": True, "label_smoothing": 0.1,
+        "border": "reflect", "patch": 10, "small": 24, "small_until": 0.5, "bf16": True,
     },
     "resnet32_ce": _LONG_TAIL,
     "resnet32_cb_ce": {**_BALANCED, "gamma": 0.0},
@@ -104,7 +106,7 @@ SECTIONS = {
         "validation", "seed",
     ),
     "network": ("model",),
-    "data": ("imbalance", "imbalance_factor", "augment", "border", "small", "small_until"),
+    "data": ("imbalance", "imbalance_factor", "augment", "border", "patch", "small", "small_until"),
     "loss": ("loss_type", "label_smoothing", "beta", "gamma"),
 }  # fmt: skip
 

@@ -75,7 +75,7 @@ class Solver:
         self.seed = get("seed", 0)
         self.bf16 = get("bf16", False) and has_bf16(self.device)
         self.augment = get("augment", True)
-        self.border = get("border", "black")
+        self.border, self.patch = get("border", "black"), get("patch", 0)
         self.small, self.small_until = get("small", 32), get("small_until", 0.0)
         if self.model_type not in MODELS:
             raise ValueError(f"model {self.model_type}: one of {', '.join(MODELS)}")
@@ -191,7 +191,10 @@ class Solver:
         return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def _batch(self, step):
-        """Every image once an epoch, moved by up to 4 pixels and mirrored; what is drawn depends on seed and step."""
+        """Every image once an epoch, moved by up to 4 pixels and mirrored; what is drawn depends on seed and step.
+
+        With `patch` a square of that many pixels shows another image of the batch, the label stays.
+        """
         epoch, number = divmod(step, self.steps_per_epoch)
         shuffle = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         order = torch.randperm(len(self.train_images), generator=shuffle)
@@ -206,6 +209,10 @@ class Solver:
         padded = F.pad(torch.where(mirrored, images.flip(3), images), (4, 4, 4, 4), mode).permute(0, 2, 3, 1)
         down, right = (torch.randint(0, 9, (n, 1), generator=g) + torch.arange(32) for _ in range(2))
         moved = padded[torch.arange(n)[:, None, None], down[:, :, None], right[:, None, :]]
+        if self.patch:  # as cutout (DeVries and Taylor 2017), but its black squares would shift the statistics, too
+            top, left = (torch.randint(0, 33 - self.patch, (n, 1), generator=g) for _ in range(2))
+            down, across = ((at <= torch.arange(32)) & (torch.arange(32) < at + self.patch) for at in (top, left))
+            moved = torch.where((down[:, :, None] & across[:, None, :])[..., None], moved.roll(1, 0), moved)
         return self._normalise(moved.permute(0, 3, 1, 2)), self.train_labels[rows].to(self.device)
 
     def _adjust_learning_rate(self, epoch):
