@@ -91,8 +91,8 @@ RECIPES: dict[str, dict[str, object]] = {
     "twolayer_course": {"model": "TwoLayerNet", **_COURSE},
     "vanilla_cnn_course": {"model": "VanillaCNN", **_COURSE},
     "mymodel": {
-        "model": "MyModel", "schedule": "triangular", "epochs": 36, "nesterov": True, "label_smoothing": 0.1,
-        "border": "reflect", "patch": 10, "small": 24, "small_until": 0.5, "bf16": True,
+        "model": "MyModel", "schedule": "triangular", "epochs": 40, "nesterov": True, "label_smoothing": 0.1,
+        "border": "reflect", "patch": 10, "small": 24, "small_until": 0.5, "bf16": True, "validation": 2_000,
     },
     "resnet32_ce": _LONG_TAIL,
     "resnet32_cb_ce": {**_BALANCED, "gamma": 0.0},
