@@ -59,7 +59,7 @@ def accuracy(solver: Any, training: bool) -> float:
 
 def measure(title: str, seed: int, steps: int, images: torch.Tensor, labels: torch.Tensor) -> dict[str, Any]:
     switches, values = VARIANTS[title]
-    recipe = replace(Recipe(**RECIPES["mymodel"]), seed=seed, **{"patch": 0} | values)  # type: ignore[arg-type]
+    recipe = replace(Recipe(**RECIPES["mymodel"]), seed=seed, **{"patch": 0, "validation": 5_000} | values)  # type: ignore[arg-type]
     part2.MODELS["MyModel"] = partial(part2.MyModel, **switches)
     arguments = recipe.solver_arguments()
     solver = part2.Solver(images=images.permute(0, 2, 3, 1), labels=labels.numpy(), **arguments)

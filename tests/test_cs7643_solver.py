@@ -87,6 +87,23 @@ def test_validation_images_are_not_trained_on(data: dict[str, np.ndarray]) -> No
     assert len(everything.train_images) == 60 and everything._evaluate(0)[0] == 0.0
 
 
+def test_a_patch_shows_a_square_of_another_image(data: dict[str, np.ndarray]) -> None:
+    """Outside of the square each image is as without it; inside it is the batch's image before it. Labels stay."""
+    images, labels = tiny(data, validation=0)._batch(0)
+    patched, labels_too = tiny(data, validation=0, patch=10)._batch(0)
+    assert torch.equal(labels, labels_too)
+    corners = set()
+    for number, (image, plain) in enumerate(zip(patched, images, strict=True)):
+        changed = (image != plain).any(0)
+        rows, columns = changed.any(1).nonzero().flatten(), changed.any(0).nonzero().flatten()
+        top, left = int(rows[0]), int(columns[0])
+        assert rows[-1] - top < 10 and columns[-1] - left < 10 and changed.sum() > 50
+        inside = torch.where(changed, image, images[number - 1])
+        assert torch.equal(inside, images[number - 1])
+        corners.add((top, left))
+    assert len(corners) > 5
+
+
 def test_batches_are_the_images_of_their_labels(data: dict[str, np.ndarray]) -> None:
     """Without augmentation the rows themselves; with it each image is its own, moved by up to 4 pixels or mirrored."""
     plain, moved = tiny(data, augment=False, validation=0), tiny(data, augment=True, validation=0)
