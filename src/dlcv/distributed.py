@@ -7,6 +7,7 @@ function here hands back what it was given. What is exact and what is not: docs/
 """
 
 import atexit
+import gc
 import os
 import warnings
 from collections.abc import Callable
@@ -51,9 +52,20 @@ def start(*batch_sizes: int) -> torch.device:
         torch.cuda.set_device(device)
     warnings.filterwarnings("ignore", "Grad strides do not match")  # costs a copy, changes nothing
     if not dist.is_initialized():
+        import torch.distributed.nn  # first: imported later, its functions' default arguments keep the group for ever
+
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_EVALUATION)
-        atexit.register(dist.destroy_process_group)
+        atexit.register(_leave)
     return device
+
+
+def _leave() -> None:
+    """Ends gloo's threads, which the last reference to the group does, while the interpreter is whole.
+
+    A thread that lives on may let go of a tensor when the interpreter is half gone, and that aborts the process.
+    """
+    gc.collect()  # DistributedDataParallel refers to the group, and to itself in a circle
+    dist.destroy_process_group()
 
 
 def world_size() -> int:
