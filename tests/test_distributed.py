@@ -17,17 +17,13 @@ from dlcv.checkpoint import read_checkpoint
 from dlcv.trainer import read_log, read_save, scores_of
 
 # Runs commands one after another in each process, which spares imports, and keeps what they print. Of each training it
-# also keeps the sum of every parameter after the last step; ends at a traceback. Last of all it keeps its threads' names.
+# also keeps the sum of every parameter after the last step; ends at a traceback.
 DRIVER = """
-import atexit, json, os, sys
+import json, os, sys
 from pathlib import Path
 import torch
 from conftest import run_script
 from dlcv.trainer import Run
-def keep_threads():
-    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
-    Path(sys.argv[2], f"threads{os.environ['RANK']}.txt").write_text("".join(names))
-atexit.register(keep_threads)  # registered first, called last
 ends, sums, end_step = [], {}, Run._end_step
 def end_step_and_sum(run):
     end_step(run)
@@ -159,13 +155,6 @@ def test_the_processes_have_the_same_parameters_at_the_end(two: Path) -> None:
     assert {*EQUAL, *OTHERS} <= first.keys() and first == second
 
 
-def test_no_thread_of_gloos_is_left_when_python_ends(two: Path) -> None:
-    """It may let go of a tensor when the interpreter is half gone; the process is aborted then, once in thirty runs."""
-    for rank in (0, 1):
-        names = (two / f"threads{rank}.txt").read_text().split()
-        assert names and not [name for name in names if "gloo" in name]
-
-
 def test_only_the_first_process_speaks_and_all_end_alike(two: Path) -> None:
     (_, _, one_process_only), *trained = ends(two, 0)
     trained, refused = trained[:-3], trained[-3:]
@@ -185,6 +174,35 @@ def test_only_the_first_process_speaks_and_all_end_alike(two: Path) -> None:
     assert set(others) == {""}
     assert [code for code, _, _ in ends(two, 1)] == [code for code, _, _ in ends(two, 0)]
     assert not (two / "refused").exists()
+
+
+# One training step; when Python ends, the threads that are left are kept (what is registered first is called last).
+LEAVE = """
+import atexit, os, sys
+from pathlib import Path
+def keep_threads():
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    Path(sys.argv[1], f"threads{os.environ['RANK']}.txt").write_text("".join(names))
+atexit.register(keep_threads)
+import torch
+from dlcv.distributed import parallel, start
+def main():
+    device = start(4)
+    network = torch.nn.Linear(3, 1).to(device)
+    parallel(network)(torch.ones(2, 3, device=device)).sum().backward()
+    torch.optim.SGD(network.parameters(), 0.1).step()
+main()
+"""
+
+
+def test_no_thread_of_gloos_is_left_when_python_ends(tmp_path: Path) -> None:
+    """It may let go of a tensor when the interpreter is half gone; that aborted one training in thirty."""
+    script = tmp_path / "leave.py"
+    script.write_text(LEAVE)
+    subprocess.run(torchrun(script, tmp_path), env=ENVIRONMENT, check=True, capture_output=True, timeout=120)
+    for rank in (0, 1):
+        names = (tmp_path / f"threads{rank}.txt").read_text().split()
+        assert names and not [name for name in names if "gloo" in name]
 
 
 def test_a_stopped_run_goes_on_to_the_same_bits(two: Path, arrays: Path, tmp_path: Path) -> None:

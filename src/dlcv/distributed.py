@@ -8,6 +8,7 @@ function here hands back what it was given. What is exact and what is not: docs/
 
 import atexit
 import gc
+import importlib
 import os
 import warnings
 from collections.abc import Callable
@@ -52,8 +53,8 @@ def start(*batch_sizes: int) -> torch.device:
         torch.cuda.set_device(device)
     warnings.filterwarnings("ignore", "Grad strides do not match")  # costs a copy, changes nothing
     if not dist.is_initialized():
-        import torch.distributed.nn  # first: imported later, its functions' default arguments keep the group for ever
-
+        # First: imported later, by an optimizer, its functions' default arguments would keep the group for ever.
+        importlib.import_module("torch.distributed.nn")
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_EVALUATION)
         atexit.register(_leave)
     return device
