@@ -113,16 +113,17 @@ def read_table(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def record(path: Path, lines: Sequence[Mapping[str, object]]) -> list[dict[str, str]]:
-    """Adds lines to a csv file, in place of earlier ones with the same "run", and returns them all, sorted by it.
+def record(path: Path, lines: Sequence[Mapping[str, object]], key: Sequence[str] = ("run",)) -> list[dict[str, str]]:
+    """Adds lines to a csv file, in place of earlier ones with the same values of `key`; returns all, sorted by them.
 
     Lines of runs that are not on this machine any more stay.
     Raises ValueError where the file has columns that `lines` have not.
     """
     earlier = read_rows(path) if path.exists() else []
     new = [{key: str(value) for key, value in line.items()} for line in lines]
-    found = {line["run"]: line for line in [*earlier, *new]}
-    rows = [found[run] for run in sorted(found)]
+    found = {tuple(line[name] for name in key): line for line in [*earlier, *new]}
+    # Steps and seeds in the order of numbers.
+    rows = [found[run] for run in sorted(found, key=lambda run: [value.zfill(9) for value in run])]
     if rows:
         write_rows(path, rows, (new or earlier)[0])
     return rows

@@ -51,6 +51,8 @@ def test_tables(results: ModuleType) -> None:
     ]
     runs += [{"mode": "source", "seed": seed, "test_accuracy": value} for seed, value in ((0, 0.5), (1, 0.5), (2, 0.9))]
     runs += [{"study": "study_uda", "mode": "uda", "seed": seed, "test_accuracy": 0.9} for seed in (0, 1)]
+    none = {"study": "study_uda_without_threshold", "mode": "uda"}
+    runs += [none | {"seed": seed, "test_accuracy": value, "agreement": 0.95} for seed, value in ((0, 0.91), (2, 0.5))]
     runs += [{"mode": "target", "source": "svhn", "seed": 0, "test_accuracy": 0.99}]
     runs += [{"mode": "dann", "seed": 3, "test_accuracy": ""}]  # not evaluated yet
     runs += [{"study": "ablation_dann_without_x", "mode": "dann", "seed": 0, "test_accuracy": 0.123}]
@@ -64,6 +66,10 @@ def test_tables(results: ModuleType) -> None:
     assert row(written["dann gains"], "DANN minus")[0] == "+6.7 ± 15.3"  # +10, +20, -10
     assert row(written["dann gains"], "oracle")[0] == "+1.0 ± 1.0"
     assert row(written["uda gains"], "improved minus DANN")[0] == "+25.0 ± 7.1 (n = 2)"  # +30, +20
+    assert row(written["uda threshold"], "test: with the")[0] == "90.0 ± 0.0 (n = 2)"
+    assert row(written["uda threshold"], "test: without |")[:2] == ["70.5 ± 29.0 (n = 2)", "–"]
+    assert row(written["uda threshold"], "test: without minus")[0] == "+1.0 (n = 1)"  # seed 0 alone has both
+    assert row(written["uda threshold"], "agreement (no labels): without minus")[0] == "+5.0 (n = 1)"
     assert row(written["dann ablation"], "the recipe")[0] == "60.0"
     assert row(written["dann ablation"], "without x") == ["12.3", "–", "–", "–"]
 
@@ -108,20 +114,25 @@ def test_collect_joins_runs_and_ledger(results: ModuleType, digits: Path, tmp_pa
         "--out", run,
     )  # fmt: skip
     assert trained.returncode == 0, trained.stderr
-    shutil.copytree(run, study / "usps_svhn_uda_seed1")  # the same bytes: the ledger knows them by their SHA-256
+    other = tmp_path / "runs" / "study_uda_without_threshold"
+    shutil.copytree(run, other / run.name)  # the same bytes: the ledger knows them by their SHA-256
     for path, accuracy in ((run / "model.pth", 0.25), (run / "snapshots" / "step_000002.pth", 0.5)):
         append_to_ledger(
             tmp_path / "test_reads.csv", checkpoint=path.name, sha256=results.digest_of(path), domain="svhn",
             split="test", statistics="target", images=10, purpose="test", accuracy=accuracy,
         )  # fmt: skip
-    results.collect([study])
-    assert results.read_snapshots()[0]["step"] == "2" and float(results.read_snapshots()[0]["test_accuracy"]) == 0.5
+    results.collect([study, other])
+    (snapshot,) = results.read_snapshots()
+    assert snapshot["step"] == "2" and float(snapshot["test_accuracy"]) == 0.5
     first, second = results.read_results()
     assert (first["mode"], first["seed"], first["step"], first["labelled"], first["unlabelled"]) == (
         "uda", "0", "4", "36", "40",
     )  # fmt: skip
     assert (float(first["test_accuracy"]), float(first["oracle_accuracy"]), first["oracle_step"]) == (0.25, 0.5, "2")
     assert second["test_accuracy"] == first["test_accuracy"]
+    shutil.rmtree(run)  # its lines stay
+    results.collect([study, other])
+    assert results.read_results() == [first, second]
 
 
 def test_texts_keep_what_stands_around_a_table(
