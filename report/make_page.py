@@ -6,7 +6,9 @@ python report/make_page.py              # from docs/models and report/figures; w
 import base64
 import io
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -48,11 +50,76 @@ class Strip:
     play: bool = False  # whether a button shows the frames one after the other
 
 
+DISTANCE = "FD-EffNetLite0 to the test faces (0 is best)"
+Numbers = list[tuple[str, str, str]]  # what is measured, the number, what to compare it with
+
+
+def real_faces(facts: Facts) -> str:
+    return f"{facts.face('real training faces')['frechet']} for real faces"
+
+
+def vae_numbers(facts: Facts) -> Numbers:
+    face = facts.face("VAE, 64 latents")
+    pca = facts.face("linear PCA, 64 components")["recon_mse"]
+    error = ("mean squared error of test faces' reconstructions", face["recon_mse"], f"{pca} by PCA")
+    return [(DISTANCE, face["frechet_spread"], real_faces(facts)), error]
+
+
+def gan_numbers(facts: Facts, name: str, other: str) -> Numbers:
+    words = f"{real_faces(facts)}, {facts.face(other)['frechet']} for the {other}"
+    return [(DISTANCE, facts.face(name)["frechet_spread"], words)]
+
+
+def inversion_numbers(facts: Facts) -> Numbers:
+    runs = facts.inversion()
+    first, best = runs["z_mse"]["lpips_mean"], runs["proposed"]["lpips_mean"]
+    found = ("LPIPS of the reconstructions, proposed method", best, f"{first} in Z with squared error")
+    return [(DISTANCE, facts.face("StyleGAN2")["frechet_spread"], real_faces(facts)), found]
+
+
+def acgan_numbers(facts: Facts) -> Numbers:
+    digits = facts.generated_digits("ACGAN")
+    words = f"{digits['recognised_test']} % of real test digits"
+    return [("generated digits that the classifier recognises", f"{digits['recognised']} %", words)]
+
+
+def adaptation_numbers(facts: Facts, card: str, row: str) -> Numbers:
+    mine, low, high = (
+        facts.cells(card, "digits table", name)
+        for name in (row, "source only (lower bound)", "trained on target (upper bound)")
+    )
+    return [
+        (
+            f"{pair}, target test accuracy, %", mine[pair],
+            f"{low[pair]} without the target's images, {high[pair]} with its labels",
+        )
+        for pair in ("U→M", "M→S", "S→U")
+    ]  # fmt: skip
+
+
+def photo_numbers(facts: Facts) -> Numbers:
+    own = facts.cell("cs7643", "cs7643 networks", "submitted own model (mymodel.pth)", "test accuracy, %")
+    plain = facts.cell("cs7643", "cs7643 networks", "submitted vanilla CNN (vanillacnn.pth)", "test accuracy, %")
+    return [("test accuracy of CS7643's own network, %", own, f"{plain} by the assignment's vanilla CNN")]
+
+
+def autoencoder_numbers(facts: Facts) -> Numbers:
+    error = facts.cell("autoencoder", "autoencoder submitted", "autoencoder.pth", "test loss")
+    return [("mean squared error of test images", error, "0.03 is asked for, in training")]
+
+
+def flowers_numbers(facts: Facts) -> Numbers:
+    scores = facts.cells("flowers", "flowers scores", "flowers")
+    words = f"{scores['floor: halves of']} between halves of the photographs"
+    return [("FD-EffNetLite0 to the photographs (0 is best)", scores["FD-EffNetLite0"], words)]
+
+
 @dataclass(frozen=True)
 class Part:
     title: str
     what: str  # what it does, in one or two sentences
     picture: Figure
+    numbers: Callable[[Facts], Numbers]  # the key numbers
     box: Box = (0, 0, 1, 1)  # the part of `picture` that the head of the page shows
     more: tuple[Figure, ...] = ()  # folded
     groups: tuple[tuple[str, tuple[Figure, ...]], ...] = ()  # folded, each under its own title
@@ -85,6 +152,7 @@ PARTS = (
         "A variational autoencoder maps 64x64 faces to 64 latents and back. New faces come from Normal noise that a "
         "small flow turns into latents.",
         ("fig1_4.png", "32 samples, none left out"),
+        vae_numbers,
         (0, 0, 1, 0.5),
         more=(
             ("table1_3.png", "ten test faces and their reconstructions"),
@@ -103,6 +171,7 @@ PARTS = (
         "GAN on faces",
         "A generator and a discriminator, trained against each other with the hinge loss.",
         ("fig2_2.png", "32 samples, none left out"),
+        partial(gan_numbers, name="GAN", other="SAGAN"),
         (0, 0, 1, 0.5),
         more=(
             ("gan_nearest.png", "samples and their nearest training faces: none is a copy"),
@@ -125,6 +194,7 @@ PARTS = (
         "SAGAN on faces",
         "The same game with self-attention: a place in the picture can look at every other place.",
         ("sagan_faces.png", "the first 32 of the 1,000 faces that the wrapper writes"),
+        partial(gan_numbers, name="SAGAN", other="GAN"),
         more=(
             ("sagan_attention.png", "what an eye, the mouth, hair and the background attend to"),
             ("sagan_curves.png", "losses and the discriminator's accuracy"),
@@ -136,6 +206,7 @@ PARTS = (
         "A small StyleGAN2, and portraits brought into its latent spaces by optimisation: which latent, in Z, W or W+, "
         "gives this face?",
         ("inversion_summary.png", "portraits (top) and what three searches make of them"),
+        inversion_numbers,
         (0.105, 0, 1, 1),
         more=(
             ("stylegan2_faces.png", "32 samples of the generator"),
@@ -165,6 +236,7 @@ PARTS = (
         "ACGAN on digits",
         "The generator is told which digit to draw; a classifier that knows only real digits checks it.",
         ("acgan_digits.png", "a column for each digit, a row for each noise"),
+        acgan_numbers,
         (0, 0, 1, 0.402),
         more=(
             ("acgan_curves.png", "losses and the discriminator's accuracy"),
@@ -180,6 +252,7 @@ PARTS = (
             "adaptation.png",
             "ten target digits as three networks read them; in orange, what the improved one reads otherwise",
         ),
+        partial(adaptation_numbers, card="dann", row="DANN"),
         groups=pairs("dann"),
         tables=(
             ("dann", "digits table", "accuracies, with lower and upper bound"),
@@ -192,6 +265,7 @@ PARTS = (
         "The same network taught by a slowly moving average of itself, with target backgrounds pasted behind source "
         "digits.",
         ("uda_tsne_usps_mnistm.png", "USPS → MNIST-M: features of test digits, by digit and by domain"),
+        partial(adaptation_numbers, card="uda", row="improved"),
         groups=pairs("uda"),
         tables=(
             ("uda", "digits table", "accuracies, with lower and upper bound"),
@@ -203,6 +277,7 @@ PARTS = (
         "CNNs on CIFAR-10",
         "A plain network, one with depth-wise separable convolutions, a NumPy network, ResNets and a long tail.",
         ("cs7643_longtail.png", "CS7643: accuracy by class in the long tail"),
+        photo_numbers,
         more=(
             ("cifar_cnn_plain.png", "EEE7331, Part A: loss and accuracy over the epochs"),
             ("cifar_cnn_separable.png", "EEE7331, Part B: the same with separable convolutions"),
@@ -221,6 +296,7 @@ PARTS = (
         "Autoencoder on Fashion-MNIST",
         "Garments squeezed into three numbers and painted again from them.",
         ("autoencoder_reconstructions.png", "test images and their reconstructions"),
+        autoencoder_numbers,
         (0.095, 0.235, 1, 1),
         more=(
             ("autoencoder_latents.png", "the three latents of the training set"),
@@ -234,6 +310,7 @@ PARTS = (
         "DCGAN on flowers",
         "Flowers at 256x256 from 1,608 photographs, with the network that the assignment prescribes.",
         ("flowers_samples.png", "32 samples, none left out"),
+        flowers_numbers,
         (0, 0, 1, 0.5),
         more=(
             ("flowers_photographs.png", "one photograph of each category"),
@@ -257,50 +334,6 @@ PARTS = (
         tables=(("flowers", "flowers scores", "distance to the photographs"),),
     ),
 )
-
-
-def key_numbers(title: str, facts: Facts) -> list[tuple[str, str, str]]:
-    """Of a part: what is measured, the number, and what to compare it with."""
-    distance = "FD-EffNetLite0 to the test faces (0 is best)"
-    real = f"{facts.face('real training faces')['frechet']} for real faces"
-    if title == "VAE on faces":
-        face = facts.face("VAE, 64 latents")
-        pca = facts.face("linear PCA, 64 components")["recon_mse"]
-        error = ("mean squared error of test faces' reconstructions", face["recon_mse"], f"{pca} by PCA")
-        return [(distance, face["frechet_spread"], real), error]
-    if title in ("GAN on faces", "SAGAN on faces"):
-        name = title.split(" ")[0]
-        other = "SAGAN" if name == "GAN" else "GAN"
-        words = f"{real}, {facts.face(other)['frechet']} for the {other}"
-        return [(distance, facts.face(name)["frechet_spread"], words)]
-    if title == "StyleGAN2 and inversion":
-        runs = facts.inversion()
-        first, best = runs["z_mse"]["lpips_mean"], runs["proposed"]["lpips_mean"]
-        found = ("LPIPS of the reconstructions, proposed method", best, f"{first} in Z with squared error")
-        return [(distance, facts.face("StyleGAN2")["frechet_spread"], real), found]
-    if title == "ACGAN on digits":
-        digits = facts.generated_digits("ACGAN")
-        words = f"{digits['recognised_test']} % of real test digits"
-        return [("generated digits that the classifier recognises", f"{digits['recognised']} %", words)]
-    if title in ("DANN on digits", "Improved adaptation"):
-        card = "dann" if title.startswith("DANN") else "uda"
-        row = "DANN" if card == "dann" else "improved"
-        rows = {name: facts.cells(card, "digits table", name)
-                for name in (row, "source only (lower bound)", "trained on target (upper bound)")}  # fmt: skip
-        low, high = (rows[name] for name in rows if name != row)
-        words = "{} without the target's images, {} with its labels"
-        return [(f"{pair}, target test accuracy, %", rows[row][pair], words.format(low[pair], high[pair]))
-                for pair in ("U→M", "M→S", "S→U")]  # fmt: skip
-    if title == "CNNs on CIFAR-10":
-        own = facts.cell("cs7643", "cs7643 networks", "submitted own model (mymodel.pth)", "test accuracy, %")
-        plain = facts.cell("cs7643", "cs7643 networks", "submitted vanilla CNN (vanillacnn.pth)", "test accuracy, %")
-        return [("test accuracy of CS7643's own network, %", own, f"{plain} by the assignment's vanilla CNN")]
-    if title == "Autoencoder on Fashion-MNIST":
-        error = facts.cell("autoencoder", "autoencoder submitted", "autoencoder.pth", "test loss")
-        return [("mean squared error of test images", error, "0.03 is asked for, in training")]
-    scores = facts.cells("flowers", "flowers scores", "flowers")
-    words = f"{scores['floor: halves of']} between halves of the photographs"
-    return [("FD-EffNetLite0 to the photographs (0 is best)", scores["FD-EffNetLite0"], words)]
 
 
 def webp(image: Image.Image, widest: int = WIDEST) -> dict[str, object]:
@@ -353,7 +386,7 @@ def contents() -> list[dict[str, object]]:
                 "what": part.what,
                 "small": crop(part),
                 "picture": read_figures((part.picture,))[0],
-                "keys": key_numbers(part.title, facts),
+                "keys": part.numbers(facts),
                 "more": read_figures(part.more),
                 "groups": [(title, figures) for title, figures in groups if figures],
                 "strips": [read_strip(strip) for strip in part.strips if (FIGURES / strip.name).is_file()],
