@@ -3,6 +3,7 @@
     python experiments/study_photos.py eee7331         # both networks, three seeds
     python experiments/study_photos.py cs7643          # the course's networks, augmented or not, and our own
     python experiments/study_photos.py choices         # long tail, on validation images: learning rates, beta
+    python experiments/study_photos.py gamma           # long tail, on validation images: four gammas, three seeds
     python experiments/study_photos.py longtail        # long tail: four losses with three seeds, as recipes.py has them
     python experiments/study_photos.py autoencoder     # five seeds
     python experiments/study_photos.py longtail --list # says what is done, begun and left
@@ -18,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
 
 from dlcv import cli
-from dlcv.cs7643.recipes import CHOICES
+from dlcv.cs7643.recipes import CHOICES, GAMMAS
 from dlcv.study import Job, arguments, work
 
 TRAIN = Path(__file__).resolve().parents[1] / "train"
@@ -47,6 +48,12 @@ def plan(study: str, runs: Path) -> list[Job]:
         ]
     if study == "choices":
         return [Job(runs / name.replace("resnet32", "cifar_choice"), script, (name,)) for name in CHOICES]
+    if study == "gamma":
+        return [
+            Job(runs / f"{name.replace('resnet32_cb_focal', 'cifar')}_seed{seed}", script, (name, "--seed", str(seed)))
+            for seed in range(3)
+            for name in GAMMAS
+        ]
     # What is compared is trained on all images of the long tail, and keeps the last epoch.
     return [
         Job(runs / f"cifar_longtail_{loss}_seed{seed}", script, (f"resnet32_{loss}", "--seed", str(seed)))
@@ -59,7 +66,7 @@ def main() -> int:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument(
         "study",
-        choices=("eee7331", "cs7643", "choices", "longtail", "autoencoder"),
+        choices=("eee7331", "cs7643", "choices", "gamma", "longtail", "autoencoder"),
         help="which assignment's trainings, see above",
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default runs)")

@@ -3,8 +3,9 @@
     python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate, once a run
     python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_*.png
 
-Runs: those of experiments/study_photos.py cs7643, choices and longtail; of those that are not below --runs any more,
-what docs/results/cs7643_runs.csv has. Curves and the table of choices are written where their runs are there.
+Runs: those of experiments/study_photos.py cs7643, choices, gamma and longtail; of those that are not below --runs any
+more, what docs/results/cs7643_runs.csv and cs7643_gammas.csv have. Curves and the table of choices are written where
+their runs are there.
 """
 
 import json
@@ -233,6 +234,32 @@ def choice_table(runs: Path) -> str:
     return markdown(columns, rows)
 
 
+def gamma_table(runs: Path) -> str:
+    """The class-balanced focal loss by gamma, on validation images after the last epoch; csv as in `collect`."""
+    measured = []
+    for path in sorted(runs.glob("cifar_gamma_*_seed*/model.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        last = next(line for line in reversed(read_log(path.parent / "log.jsonl")) if "validation_accuracy" in line)
+        each = [last[f"validation_class_{c}"] for c in range(10)]
+        measured.append(
+            {
+                "run": path.parent.name,
+                **{name: told["recipe"][name] for name in ("gamma", "beta", "learning_rate", "seed", "validation")},
+                "commit": told["commit"],
+                "validation_accuracy": f"{last['validation_accuracy']:.4f}",
+                "largest": f"{np.mean(each[PARTS[0]]):.4f}",
+                "smallest": f"{np.mean(each[PARTS[1]]):.4f}",
+            }
+        )
+    lines = record(DOCS / "results" / "cs7643_gammas.csv", measured)
+    rows = []
+    for gamma in sorted({line["gamma"] for line in lines}, key=float):
+        mine = [line for line in lines if line["gamma"] == gamma]
+        columns = ("validation_accuracy", "largest", "smallest")
+        rows.append((gamma, *(cell([float(line[name]) for line in mine]) for name in columns)))
+    return markdown(("gamma", "validation accuracy, %", *HALVES), rows)
+
+
 def draw_curves(run: Path, path: Path) -> None:
     """A network's accuracy by epoch: on batches while learning, and on validation images."""
     lines = read_log(run / "log.jsonl")
@@ -299,6 +326,7 @@ def main() -> None:
         "cs7643 long tail pairs": pair_table(found),
         "cs7643 own network": own_table(),
         "cs7643 ablations": ablation_table(),
+        "cs7643 gamma": gamma_table(args.runs),
     }
     if any(args.runs.glob("cifar_choice_*/model.json")):
         written["cs7643 choices"] = choice_table(args.runs)

@@ -20,6 +20,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
     names = ("networks", "long tail", "long tail by class", "long tail pairs", "own network", "ablations", "choices")
+    names += ("gamma",)
     (tmp_path / "docs" / "models" / "cs7643.md").write_text(
         "".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names)
     )
@@ -54,6 +55,9 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
     write_run(tmp_path, "cifar_mymodel_seed0_quick", [1] * 10)  # is not one of them
     write_run(tmp_path, "cifar_choice_cb_focal_beta_0.9", [8] * 5 + [2] * 5, loss_type="Focal", beta=0.9)
     write_run(tmp_path, "cifar_choice_ce_lr_0.2", [6] * 10, learning_rate=0.2)
+    for seed, right in ((0, 4), (1, 6)):
+        write_run(tmp_path, f"cifar_gamma_0.5_seed{seed}", [9] * 5 + [right] * 5, seed=seed, gamma=0.5)
+    write_run(tmp_path, "cifar_gamma_2.0_seed0", [9] * 10, gamma=2.0)
     words = ["--runs", tmp_path / "runs", "--kept", tmp_path / "kept", "--out", tmp_path / "figures"]
     monkeypatch.setattr("sys.argv", ["cs7643_results.py", *map(str, words)])
     script.main()
@@ -65,6 +69,8 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
     assert f"| class-balanced focal loss | {gained} |" in text
     assert "| class-balanced focal loss | 0.1 | 0.9 | 50.0 ± 5.0 | 80.0 | 20.0 |" in text
     assert "| cross entropy | 0.2 |  | 60.0 ± 4.9 | 60.0 | 60.0 |" in text
+    assert "| 0.5 | 70.0 ± 7.1 (n = 2) | 90.0 ± 0.0 (n = 2) | 50.0 ± 14.1 (n = 2) |" in text
+    assert "| 2.0 | 90.0 (n = 1) | 90.0 (n = 1) | 90.0 (n = 1) |" in text
     # The t statistic of +5 and +15 is 10 / 5 = 2; with one degree of freedom p = 1 - 2/π arctan 2.
     pair = "| class-balanced focal loss minus cross entropy | +5.0 | +15.0 | +10.0 ± 7.1 (n = 2) | 0.3 | 0.3 |"
     assert pair in text and text.count(" minus cross entropy | +") == 1  # the other losses have no runs yet

@@ -89,7 +89,7 @@ def test_the_improved_methods_study(digits: Path, tmp_path: Path) -> None:
 
 def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
     script = REPO / "experiments" / "study_photos.py"
-    counts = {"eee7331": 6, "cs7643": 15, "choices": 9, "longtail": 12, "autoencoder": 5}
+    counts = {"eee7331": 6, "cs7643": 15, "choices": 9, "gamma": 12, "longtail": 12, "autoencoder": 5}
     for study, count in counts.items():
         listed = run_script("python3", script, study, "--runs", tmp_path, "--list").stdout
         assert f"0 of {count} runs are done" in listed and listed.count("left:") == count

@@ -85,6 +85,10 @@ CHOICES: dict[str, dict[str, object]] = {
         for x in (0.2, 0.4)
     },
 }
+# What the focal factor gives beside balanced weights, with validation images held out.
+GAMMAS: dict[str, dict[str, object]] = {
+    f"resnet32_cb_focal_gamma_{x}": {**_BALANCED, "validation": 5_000, "gamma": x} for x in (0.0, 0.5, 1.0, 2.0)
+}
 RECIPES: dict[str, dict[str, object]] = {
     "twolayer": {"model": "TwoLayerNet", **_PLAIN},
     "vanilla_cnn": {"model": "VanillaCNN", **_PLAIN},
@@ -99,6 +103,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "resnet32_focal": {**_LONG_TAIL, "loss_type": "Focal", "gamma": 1.0},
     "resnet32_cb_focal": _BALANCED,
     **CHOICES,
+    **GAMMAS,
 }  # fmt: skip
 SECTIONS = {
     "Train": (
