@@ -10,7 +10,8 @@ from dlcv.files import read_rows, write_rows
 
 def test_every_variant_is_trained_and_kept(arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = load_script("ablate_my_model", monkeypatch)
-    monkeypatch.setattr(script, "RECIPES", {"mymodel": script.RECIPES["mymodel"] | {"validation": 6, "batch_size": 8}})
+    monkeypatch.setattr(script, "RECIPES", {"mymodel": script.RECIPES["mymodel"] | {"batch_size": 8}})
+    monkeypatch.setattr(script, "SHORT", {"patch": 0, "validation": 6})
     monkeypatch.setattr(script, "VARIANTS", {
         title: (switches | {"widths": (4, 4, 6, 8)}, values) for title, (switches, values) in script.VARIANTS.items()
     })  # fmt: skip
