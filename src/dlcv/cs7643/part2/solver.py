@@ -209,7 +209,7 @@ class Solver:
         padded = F.pad(torch.where(mirrored, images.flip(3), images), (4, 4, 4, 4), mode).permute(0, 2, 3, 1)
         down, right = (torch.randint(0, 9, (n, 1), generator=g) + torch.arange(32) for _ in range(2))
         moved = padded[torch.arange(n)[:, None, None], down[:, :, None], right[:, None, :]]
-        if self.patch:  # as cutout (DeVries and Taylor 2017), but its black squares would shift the statistics, too
+        if self.patch:  # as cutout (DeVries and Taylor 2017), but filled with another image instead of the mean colour
             top, left = (torch.randint(0, 33 - self.patch, (n, 1), generator=g) for _ in range(2))
             down, across = ((at <= torch.arange(32)) & (torch.arange(32) < at + self.patch) for at in (top, left))
             moved = torch.where((down[:, :, None] & across[:, None, :])[..., None], moved.roll(1, 0), moved)
