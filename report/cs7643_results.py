@@ -214,15 +214,20 @@ def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]
     return {line["seed"]: line for line in mine}
 
 
+def validated(run: Path) -> list[float]:
+    """Accuracy on validation images after the last epoch: of all, of the five largest classes, of the five smallest."""
+    last = next(line for line in reversed(read_log(run / "log.jsonl")) if "validation_accuracy" in line)
+    each = [last[f"validation_class_{c}"] for c in range(10)]
+    return [last["validation_accuracy"], *(float(np.mean(each[part])) for part in PARTS)]
+
+
 def choice_table(runs: Path) -> str:
     """What was chosen on validation images, one seed, after the last epoch: learning rates, beta of the weights."""
     lines = []
     for path in runs.glob("cifar_choice_*/model.json"):
         recipe = json.loads(path.read_text(encoding="utf-8"))["recipe"]
-        last = next(line for line in reversed(read_log(path.parent / "log.jsonl")) if "validation_accuracy" in line)
-        large, small = (np.mean([last[f"validation_class_{c}"] for c in range(10)][part]) for part in PARTS)
         loss = LOSSES["ce"] if recipe["loss_type"] == "CE" else LOSSES["cb_focal"]
-        values = [last["validation_accuracy"], float(large), float(small)]
+        values = validated(path.parent)
         lines.append((recipe["loss_type"], recipe["learning_rate"], recipe["beta"], loss, recipe["validation"], values))
     counts = ", ".join(f"{n:,}" for n in sorted({line[4] for line in lines})) or "no"
     rows = []
@@ -239,16 +244,15 @@ def gamma_table(runs: Path) -> str:
     measured = []
     for path in sorted(runs.glob("cifar_gamma_*_seed*/model.json")):
         told = json.loads(path.read_text(encoding="utf-8"))
-        last = next(line for line in reversed(read_log(path.parent / "log.jsonl")) if "validation_accuracy" in line)
-        each = [last[f"validation_class_{c}"] for c in range(10)]
+        accuracy, largest, smallest = validated(path.parent)
         measured.append(
             {
                 "run": path.parent.name,
                 **{name: told["recipe"][name] for name in ("gamma", "beta", "learning_rate", "seed", "validation")},
                 "commit": told["commit"],
-                "validation_accuracy": f"{last['validation_accuracy']:.4f}",
-                "largest": f"{np.mean(each[PARTS[0]]):.4f}",
-                "smallest": f"{np.mean(each[PARTS[1]]):.4f}",
+                "validation_accuracy": f"{accuracy:.4f}",
+                "largest": f"{largest:.4f}",
+                "smallest": f"{smallest:.4f}",
             }
         )
     lines = record(DOCS / "results" / "cs7643_gammas.csv", measured)

@@ -120,7 +120,7 @@ def record(path: Path, lines: Sequence[Mapping[str, object]], key: Sequence[str]
     Raises ValueError where the file has columns that `lines` have not.
     """
     earlier = read_rows(path) if path.exists() else []
-    new = [{key: str(value) for key, value in line.items()} for line in lines]
+    new = [{name: str(value) for name, value in line.items()} for line in lines]
     found = {tuple(line[name] for name in key): line for line in [*earlier, *new]}
     # Steps and seeds in the order of numbers.
     rows = [found[run] for run in sorted(found, key=lambda run: [value.zfill(9) for value in run])]
