@@ -131,7 +131,8 @@ def collect(studies: list[Path]) -> None:
     if not lines:
         raise cli.UserError("there is no model.pth yet: run experiments/study_digits.py dann first")
     record(RESULTS, lines, ("study", "source", "target", "mode", "seed", "statistics"))
-    record(SNAPSHOTS, early, ("source", "target", "seed", "step"))
+    # A run that was trained anew may have been saved at other steps.
+    record(SNAPSHOTS, early, ("source", "target", "seed", "step"), whole=("source", "target", "seed"))
 
 
 SEEN = ("agreement", "balance", "confidence")  # at every snapshot, without labels

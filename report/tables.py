@@ -113,14 +113,19 @@ def read_table(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def record(path: Path, lines: Sequence[Mapping[str, object]], key: Sequence[str] = ("run",)) -> list[dict[str, str]]:
+def record(
+    path: Path, lines: Sequence[Mapping[str, object]], key: Sequence[str] = ("run",), whole: Sequence[str] = ()
+) -> list[dict[str, str]]:
     """Adds lines to a csv file, in place of earlier ones with the same values of `key`; returns all, sorted by them.
 
-    Lines of runs that are not on this machine any more stay.
+    Lines of runs that are not on this machine any more stay. `whole`: columns that name what all its lines replace.
     Raises ValueError where the file has columns that `lines` have not.
     """
     earlier = read_rows(path) if path.exists() else []
     new = [{name: str(value) for name, value in line.items()} for line in lines]
+    if whole:
+        replaced = {tuple(line[name] for name in whole) for line in new}
+        earlier = [line for line in earlier if tuple(line[name] for name in whole) not in replaced]
     found = {tuple(line[name] for name in key): line for line in [*earlier, *new]}
     # Steps and seeds in the order of numbers.
     rows = [found[run] for run in sorted(found, key=lambda run: [value.zfill(9) for value in run])]

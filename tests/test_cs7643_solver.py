@@ -328,6 +328,8 @@ def test_bad_flags_are_told(arrays: Path, tmp_path: Path) -> None:
         (["twolayer", "--epochs", 0], "--epochs 0"),
         (["twolayer", "--validation", 60], "--validation 60"),
         (["mymodel", "--momentum", 0], "--momentum 0"),
+        (["mymodel", "--no-augment"], "--patch 0"),
+        (["mymodel", "--patch", 32], "--patch 32"),
         (["resnet32_cb_focal", "--imbalance-factor", 0.5], "--imbalance-factor 0.5"),
         (["resnet32_ce", "--beta", 0.999], "--beta and --gamma"),
         (["resnet32_focal", "--label-smoothing", 0.1], "--label-smoothing"),

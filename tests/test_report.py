@@ -9,7 +9,7 @@ import pytest
 from conftest import REPO, load_script, run_script
 
 from dlcv.evaluate import append_to_ledger
-from dlcv.files import write_text
+from dlcv.files import write_rows, write_text
 
 
 @pytest.fixture
@@ -130,6 +130,10 @@ def test_collect_joins_runs_and_ledger(results: ModuleType, digits: Path, tmp_pa
     )  # fmt: skip
     assert (float(first["test_accuracy"]), float(first["oracle_accuracy"]), first["oracle_step"]) == (0.25, 0.5, "2")
     assert second["test_accuracy"] == first["test_accuracy"]
+    # A step that this run did not save is of an earlier training and goes; another seed's stays.
+    write_rows(results.SNAPSHOTS, [snapshot, snapshot | {"step": "3"}, snapshot | {"seed": "1"}])
+    results.collect([study, other])
+    assert results.read_snapshots() == [snapshot, snapshot | {"seed": "1"}]
     shutil.rmtree(run)  # its lines stay
     results.collect([study, other])
     assert results.read_results() == [first, second]

@@ -47,7 +47,9 @@ class Recipe:
         recipe.require_between(self, 1, 5_000, "imbalance_factor")
         recipe.require_between(self, 8, 32, "small")
         recipe.require_between(self, 0, 1, "small_until")
-        recipe.require_between(self, 0, 32, "patch")
+        recipe.require_between(self, 0, 31, "patch")
+        if self.patch and not self.augment:
+            raise cli.UsageError(f"--patch {self.patch} belongs to --augment: add --patch 0")
         if self.nesterov and not self.momentum:
             raise cli.UsageError("--momentum 0: Nesterov's momentum needs one; add --no-nesterov")
         recipe.require_between(self, 0, 0.999999, "beta", "momentum", "label_smoothing")
