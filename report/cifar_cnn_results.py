@@ -99,6 +99,7 @@ def cost_table() -> str:
     lines: list[tuple[str, list[int]]] = [
         ("weights of stages 2 and 3", [sum(part["weights"][1:3]) for part in counts]),
         ("weights in all", [sum(part["weights"]) for part in counts]),
+        ("multiply-adds of stage 1", [part["adds"][0] for part in counts]),
         ("multiply-adds of stage 2", [part["adds"][1] for part in counts]),
         ("multiply-adds of stage 3", [part["adds"][2] for part in counts]),
         ("multiply-adds in all", [sum(part["adds"]) for part in counts]),
@@ -144,10 +145,10 @@ def setup_table(checkpoint: Path) -> str:
         "hyper-parameters": "usual values, none was tuned; a pilot with 5,000 training images held out only "
         "checked the learning rate",
         "augmentation": f"mirrored with probability 0.5; moved by -{r['shift']} to {r['shift']} whole pixels in each "
-        "direction, all equally likely; pixels that come in repeat the image mirrored at its edge",
+        "direction, all equally likely; reflection padding",
         "standardisation": f"(x - mean) / deviation for x in [0, 1]; mean {means}; deviation {stds} (R, G, B)",
         "optimizer": f"SGD, Nesterov momentum {r['momentum']}, weight decay {r['weight_decay']}",
-        "learning rate": f"linear from 0 to {r['lr']} in the first epoch, then a cosine to 0; the same in Part B",
+        "learning rate": f"linear from 0 to {r['lr']} in the first epoch, then a cosine to 0, updated every step; the same in Part B",
         "batch size": str(r["batch_size"]),
         "epochs": f"{r['epochs']}; the last one is kept",
         "dropout": f"{r['dropout']}, before and behind the layer of 500",

@@ -242,6 +242,11 @@ class Facts:
         row = self._newest("cs7643_runs.csv", run=f"cifar_{network}_seed0")
         return f"{100 * float(row['validation_accuracy']):.1f}"
 
+    def ablation_baseline(self) -> str:
+        """Percent of the validation images of CS7643's own network in its short training, seed 0."""
+        row = self._newest("my_model_ablations.csv", variant="whole network", seed="0")
+        return f"{100 * float(row['validation_accuracy']):.1f}"
+
     def pilot(self, experiment: str) -> str:
         """A pilot's value in docs/results/pilots.csv, copied from docs/LOG.md: no file of these runs was kept."""
         return self._newest("pilots.csv", experiment=experiment)["value"]

@@ -155,7 +155,10 @@ def draw_gan_curves(log: Path, path: Path, last: int | None = None, loss: str = 
         (right, "accuracy_fake", "generated judged generated"),
     ):
         plot_log(axes, lines, key, smooth=True, label=label)
-    left.set(xlabel="step", ylabel=loss)
+    # The first steps, far from all others, would stretch the axis.
+    late = [line[key] for line in lines if line["step"] > lines[-1]["step"] / 50 for key in ("loss_d", "loss_g")]
+    margin = 0.05 * (max(late) - min(late))
+    left.set(xlabel="step", ylabel=loss, ylim=(min(late) - margin, max(late) + margin))
     right.set(xlabel="step", ylabel="discriminator's accuracy in training", ylim=(0, 1.02))
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator(5))
