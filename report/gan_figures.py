@@ -106,7 +106,8 @@ def main() -> None:
     args = training_arguments(parser, "gan")
     provenance = read_checkpoint(args.checkpoint)["provenance"]
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
-    discriminator = Discriminator(DiscriminatorConfig(provenance["recipe"]["width_d"]))
+    recipe = provenance["recipe"]
+    discriminator = Discriminator(DiscriminatorConfig(recipe["width_d"], attention=recipe["attention"]))
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
     if args.curves:
         draw_gan_curves(args.log, args.out / "gan_curves.png", provenance["step"])
