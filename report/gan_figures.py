@@ -106,8 +106,7 @@ def main() -> None:
     args = training_arguments(parser, "gan")
     provenance = read_checkpoint(args.checkpoint)["provenance"]
     model, vae = load_model(Generator, args.checkpoint).double(), load_model(VAE, args.vae).double()
-    recipe = provenance["recipe"]
-    discriminator = Discriminator(DiscriminatorConfig(recipe["width_d"], attention=recipe["attention"]))
+    discriminator = Discriminator(DiscriminatorConfig(provenance["recipe"]["width_d"]))
     draw_text([str(model), str(discriminator)], args.out / "fig2_1.png")
     if args.curves:
         draw_gan_curves(args.log, args.out / "gan_curves.png", provenance["step"])

@@ -38,7 +38,7 @@ def parts(name: str) -> dict[str, tuple[nn.Module, Inputs]]:
         model = load_model(VAE, path)
         return {"Encoder": (model.encoder, (faces,)), "Decoder": (model.decoder, (z,))}
     if name == "gan":
-        critic: nn.Module = Discriminator(DiscriminatorConfig(recipe["width_d"], attention=recipe["attention"]))
+        critic: nn.Module = Discriminator(DiscriminatorConfig(recipe["width_d"]))
         return {"Generator": (load_model(Generator, path), (z,)), "Discriminator": (critic, (faces,))}
     if name == "sagan":
         critic = SAGANDiscriminator(SAGANDiscriminatorConfig(recipe["width_d"], recipe["attention"]))

@@ -18,7 +18,6 @@ from dlcv.models.gan import (
     Generator,
     GeneratorConfig,
 )
-from dlcv.models.sagan import SelfAttention
 from dlcv.repro import noise
 from dlcv.sampling import sample_images
 from dlcv.trainer import read_save
@@ -46,20 +45,8 @@ def test_shapes_and_ranges() -> None:
     assert torch.allclose(louder(x), 3 * d(x))
 
 
-def test_attention_sits_where_maps_are_16_and_8_pixels_wide() -> None:
-    g, d = Generator(GeneratorConfig(6, 8, attention=True)), Discriminator(DiscriminatorConfig(8, attention=True))
-    for network in (g, d):
-        (attention,) = (module for module in network.modules() if isinstance(module, SelfAttention))
-        attention.register_forward_hook(lambda module, _, y: seen.append(tuple(y.shape)))
-        assert attention.gamma == 0  # so it changes nothing at first
-    seen: list[tuple[int, ...]] = []
-    d(g(torch.randn(2, 6)))
-    assert seen == [(2, 16, 16, 16), (2, 32, 8, 8)]
-
-
-@pytest.mark.parametrize("attention", [False, True])
-def test_the_discriminator_is_spectrally_normed(attention: bool) -> None:
-    d = Discriminator(DiscriminatorConfig(4, attention=attention))
+def test_the_discriminator_is_spectrally_normed() -> None:
+    d = Discriminator(DiscriminatorConfig(4))
     for _ in range(50):  # power iterations happen in training mode
         d(torch.randn(2, 3, 64, 64))
     for module in d.modules():

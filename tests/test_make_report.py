@@ -22,7 +22,7 @@ KNOWN = "|".join(
         r"Question \d", r"assignment \d", r"EEE7331", "CIFAR-10", r"^=+ [\d-]+( (to|and) [\d-]+)?", r"\b[1-4]-\d\b",
         r"[\w./]*\.png", "EfficientNet-Lite0", "VAE, 64 latents", "step 27,000", "linear PCA, 64", "strength 0",
         "n = 1", r"\[0, 1\]", "beta[12]", "first (16|32)", "32 samples", "1,000 (noise|images)", "of 1,000", "3x3",
-        "12 x 12 x 12",
+        "12 x 12 x 12", r"\bR1\b",
         "stages 2 and 3", r"(from|to) 0\b",
         "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28", r"7 rows would become 13 instead of 14",
         r"\b5 [a-g]\)", "Flowers102", "with 1,609 images", r"from 1\.", "0.8em",

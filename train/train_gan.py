@@ -22,15 +22,14 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
-    attention: bool = True  # self-attention in both networks, as in the SAGAN
     gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
     steps: int = 11_500  # of the whole training
-    batch_size: int = 32  # real faces a step, and as many generated ones
-    lr_g: float = 1e-3  # of the generator, Adam
-    lr_d: float = 1.6e-3  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
+    batch_size: int = 64  # real faces a step, and as many generated ones
+    lr_g: float = 5e-4  # of the generator, Adam
+    lr_d: float = 8e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
     beta1: float = 0.0  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    ema: float = 0.9995  # decay of the averaged generator that is kept
+    ema: float = 0.999  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
     evaluate_every: int = 500  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
@@ -52,7 +51,7 @@ def main() -> None:
     import torch
 
     from dlcv import repro
-    from dlcv.averaging import ema, settle
+    from dlcv.averaging import ema
     from dlcv.data import augment
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.data.folders import fingerprint
@@ -72,10 +71,10 @@ def main() -> None:
 
     # Models.
     repro.seed_everything(r.seed)
-    g = Generator(GeneratorConfig(r.latent_dim, r.width, r.attention)).to(device)
-    d = Discriminator(DiscriminatorConfig(r.width_d, r.gain, r.attention)).to(device)
+    g = Generator(GeneratorConfig(r.latent_dim, r.width)).to(device)
+    d = Discriminator(DiscriminatorConfig(r.width_d, r.gain)).to(device)
     g, d = g.to(memory_format=torch.channels_last), d.to(memory_format=torch.channels_last)
-    average = ema(g, r.ema, warmup=True, buffers=False)  # batch norm's statistics are taken anew: settle
+    average = ema(g, r.ema, warmup=True)  # batch norm's statistics, too
     averaged = cast(Generator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
@@ -96,7 +95,6 @@ def main() -> None:
         return share_above(seen, unseen)
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
-    others = repro.noise(2, 2_048, r.latent_dim).float().to(device)
     state = {"g": g, "d": d, "average": average, "optimizer_g": optimizer_g, "optimizer_d": optimizer_d}
     data = {"training": len(training), "held_out": len(held_out), "images": fingerprint(images)}
     run = Run(out, r, steps=r.steps, state=state, data=data, **args.run)
@@ -131,7 +129,6 @@ def main() -> None:
         run.log(loss_d=loss_d, loss_g=loss_g)
         run.log(accuracy_real=(logits_real > 0).float().mean(), accuracy_fake=(logits_fake < 0).float().mean())
         if run.due(r.evaluate_every):
-            settle(averaged, ((z,) for z in others.split(r.batch_size)))
             with torch.no_grad():
                 samples = save_grid(out / f"samples_{run.done:06d}.png", averaged(fixed))
             run.log(samples=samples, training_above_held_out=training_above_held_out())

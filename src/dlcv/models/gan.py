@@ -1,7 +1,6 @@
 """DCGAN (Radford et al. 2016, arXiv:1511.06434) with what was learnt since, for 64x64 RGB faces in [-1, 1].
 
-Spectral norm: Miyato et al. 2018 (arXiv:1802.05957); minibatch deviation: Karras et al. 2018 (arXiv:1710.10196);
-self-attention: Zhang et al. 2019 (arXiv:1805.08318).
+Spectral norm: Miyato et al. 2018 (arXiv:1802.05957); minibatch deviation: Karras et al. 2018 (arXiv:1710.10196).
 """
 
 from dataclasses import dataclass
@@ -11,21 +10,17 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dlcv.models.sagan import SelfAttention
-
 
 @dataclass(frozen=True)
 class GeneratorConfig:
     latent_dim: int = 128
     width: int = 48  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
-    attention: bool = False  # self-attention where the maps are 16x16
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     gain: float = 4.0  # of the logits: spectral norm leaves them so small that the hinge loss never reaches its margin
-    attention: bool = False  # self-attention where the maps are 8x8
 
 
 def _initialise(module: nn.Module) -> None:
@@ -49,12 +44,9 @@ class Generator(nn.Module):
         for inputs, outputs in pairwise((8 * w, 4 * w, 2 * w, w)):
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
-            if config.attention and outputs == 2 * w:
-                layers.append(SelfAttention(outputs))
         layers += [nn.ConvTranspose2d(w, 3, 4, stride=2, padding=1), nn.Tanh()]
-        for layer in layers:
-            _initialise(layer)
         self.net = nn.Sequential(*layers)
+        self.apply(_initialise)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """(B, Z) standard normal -> (B, 3, 64, 64) in [-1, 1]."""
@@ -73,14 +65,12 @@ class Discriminator(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise((3, w, 2 * w, 4 * w, 8 * w)):
             layers += [nn.Conv2d(inputs, outputs, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-            if config.attention and outputs == 4 * w:
-                layers.append(SelfAttention(outputs))
         self.features = nn.Sequential(*layers)
         self.head = nn.Conv2d(8 * w + 1, 1, 4)
-        for layer in (*layers, self.head):
-            _initialise(layer)
-            if isinstance(layer, nn.Conv2d):
-                spectral_norm(layer)
+        self.apply(_initialise)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                spectral_norm(module)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, 64, 64) in [-1, 1] -> logits (B,), positive for real."""
