@@ -34,6 +34,7 @@ COMPARISONS = {
     "space": ("z_mse", "w_mse", "w+_mse"),
     "loss": ("w+_mse", "w+_own"),
     "method": ("w+_own", "proposed"),
+    "z-w": ("z_mse", "w_mse"),
 }
 
 
