@@ -23,15 +23,15 @@ class Recipe:
     width: int = 48  # channels of the generator: see GeneratorConfig
     width_d: int = 32  # channels of the discriminator: see DiscriminatorConfig
     gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
-    steps: int = 11_500  # of the whole training
-    batch_size: int = 64  # real faces a step, and as many generated ones
+    steps: int = 30_000  # of the whole training
+    batch_size: int = 32  # real faces a step, and as many generated ones
     lr_g: float = 5e-4  # of the generator, Adam
     lr_d: float = 8e-4  # of the discriminator, Adam: two time scales (Heusel et al. 2017)
     beta1: float = 0.0  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    ema: float = 0.999  # decay of the averaged generator that is kept
+    ema: float = 0.9995  # decay of the averaged generator that is kept
     seed: int = 0  # of the initial weights, the batches and the noise
-    evaluate_every: int = 500  # steps between snapshots and grids of samples
+    evaluate_every: int = 1_000  # steps between snapshots and grids of samples
     bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
