@@ -105,14 +105,19 @@ def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int 
     draw_faces(pictures, path, row_titles=[f"epoch {int(grid.stem.split('_')[1])}" for grid in chosen])
 
 
-def draw_epochs(run: Path, size: int, path: Path) -> None:
-    """The first latent's image after every epoch, row by row."""
-    pictures = []
-    for grid in sorted(run.glob("samples_*.png")):
-        pixels = first_of_grid(grid, 1, size)[0]
-        pictures.append(np.asarray(Image.fromarray(pixels).resize((min(size, 96),) * 2, Image.Resampling.BOX)))
-    draw_strips([np.stack(pictures)], path)
-    save_image(path, make_grid(np.stack(pictures), min(len(pictures), 10 if len(pictures) <= 60 else 20)))
+def draw_epochs(run: Path, size: int, path: Path, latents: int = 4, frames: int = 30) -> None:
+    """The first latent's image after every epoch, row by row; of the first few, evenly spaced epochs for the page."""
+    grids = sorted(run.glob("samples_*.png"))
+    side = min(size, 96)
+    pictures = np.stack(
+        [
+            [np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)) for pixels in some]
+            for some in (first_of_grid(grid, latents, size) for grid in grids)
+        ]
+    )
+    shown = np.unique(np.linspace(0, len(grids) - 1, frames).round().astype(int))
+    draw_strips(list(pictures[shown].swapaxes(0, 1)), path)
+    save_image(path, make_grid(pictures[:, 0], min(len(grids), 10 if len(grids) <= 60 else 20)))
 
 
 def phase_rows(log: Path, parts: int = 5) -> list[dict[str, str]]:

@@ -324,7 +324,7 @@ PARTS = (
         strips=(
             Strip(
                 "flowers_epochs_strips.png",
-                "The training, epoch by epoch",
+                "Four latents' flowers during the training",
                 each="sample",
                 last=True,
                 side=96,
