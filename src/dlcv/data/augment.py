@@ -67,17 +67,6 @@ def random_crops(images: torch.Tensor, generator: torch.Generator, low: float = 
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def random_zooms(images: torch.Tensor, generator: torch.Generator, most: float) -> torch.Tensor:
-    """A square of each image (N, C, H, W) with 1 - `most` to 1 of its side, at a random place, enlarged again."""
-    n = len(images)
-    side = _uniform(generator, 1 - most, 1, n)
-    right, down = (_uniform(generator, -1, 1, n) * (1 - side) for _ in range(2))
-    zero = torch.zeros(n)
-    theta = torch.stack([side, zero, right, zero, side, down], dim=1).view(n, 2, 3).to(images)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-
-
 def digit_masks(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Where the ink is: (N, 3, H, W) in [0, 1] -> (N, 1, H, W) in [0, 1], bright ink near 1, dark paper near 0.
 
