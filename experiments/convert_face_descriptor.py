@@ -72,12 +72,8 @@ def convert(stored: Stored) -> FaceDescriptor:
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of the face_recognition_models package's data")
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=CHECKPOINTS / "face_descriptor.pth",
-        help="the checkpoint to write (default: checkpoints/face_descriptor.pth)",
-    )
+    out = CHECKPOINTS / "face_descriptor.pth"
+    parser.add_argument("--out", type=Path, default=out, help="the checkpoint (checkpoints/face_descriptor.pth)")
     args = parser.parse_args()
     save_checkpoint(args.out, convert(read_weights(args.folder)), {"source": SOURCE})
     print(f"{args.out}: {args.out.stat().st_size / 1e6:.1f} MB")

@@ -19,12 +19,12 @@ from dlcv import cli
 with cli.packages_needed(__doc__):
     import numpy as np
     import torch
-    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, plot_log, plt, save, tidy, to_hex
+    from plotting import PRINT, TEXT_WIDTH, add_checkpoint, add_out, draw_faces, plot_log, plt, save, tidy, to_hex
     from scipy.spatial import cKDTree
     from tables import fill, markdown, mean_std, record
     from torch import nn
 
-    from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model, read_checkpoint
+    from dlcv.checkpoint import digest_of, load_model, read_checkpoint
     from dlcv.data.arrays import read_arrays
     from dlcv.files import write_text
     from dlcv.images import make_grid, to_float, to_uint8
@@ -257,12 +257,7 @@ def draw_reconstructions(model: Autoencoder, images: torch.Tensor, labels: torch
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=CHECKPOINTS / "autoencoder.pth",
-        help="the autoencoder (default: the published one)",
-    )
+    add_checkpoint(parser, "autoencoder")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="holds autoencoder_seed*")
     add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of fashion_mnist.npz (default: data)")

@@ -21,17 +21,10 @@ CARD = RESULTS.parents[1] / "models" / "cs7643.md"
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
+    picture = FIGURES / "cs7643_overfit.png"
+    parser.add_argument("--figure", type=Path, default=picture, help="the picture (report/figures/cs7643_overfit.png)")
     parser.add_argument(
-        "--figure",
-        type=Path,
-        default=FIGURES / "cs7643_overfit.png",
-        help="the picture to write (default: report/figures/cs7643_overfit.png)",
-    )
-    parser.add_argument(
-        "--results",
-        type=Path,
-        default=RESULTS,
-        help="csv of the measured curves (default: docs/results/cs7643_overfit.csv)",
+        "--results", type=Path, default=RESULTS, help="csv of the curves (docs/results/cs7643_overfit.csv)"
     )
     args = parser.parse_args()
     table = pd.read_csv(args.results)

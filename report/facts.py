@@ -21,12 +21,15 @@ from dlcv.cs7643.recipes import RECIPES, Recipe
 from dlcv.data import augment
 from dlcv.data.flowers import CHOSEN, label_of
 from dlcv.files import read_rows
+from dlcv.inversion import METRICS
 from dlcv.losses import WINDOWS
 from dlcv.models.dann import DomainClassifier
 from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.models.table import load_any
+from dlcv.models.uda import Alignment
 from dlcv.models.vae import VAE, LatentFlow
 from dlcv.sampling import SEED
+from dlcv.similarity import CELEBA
 from grader.submit import reached
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,6 +136,10 @@ class Facts:
     def study_steps(self, study: str) -> str:
         """Steps of the trainings of a study in docs/results/digit_runs.csv."""
         return f"{int(self._newest('digit_runs.csv', study=study)['steps']):,}"
+
+    def alignment_momentum(self) -> str:
+        """The weight of a new batch in the running mean of the improved method's distribution alignment."""
+        return f"{Alignment().momentum:g}"
 
     def domain_classifier(self) -> dict[str, str]:
         """DANN's second classifier, which no checkpoint holds: its layers as "inputs → outputs", its parameters."""
@@ -247,6 +254,10 @@ class Facts:
         row = self._newest("my_model_ablations.csv", variant="whole network", seed="0")
         return f"{100 * float(row['validation_accuracy']):.1f}"
 
+    def ablation_images(self) -> str:
+        """How many images each short training of the own network's ablation sees."""
+        return f"{int(self._newest('my_model_ablations.csv', variant='whole network')['images']):,}"
+
     def pilot(self, experiment: str) -> str:
         """A pilot's value in docs/results/pilots.csv, copied from docs/LOG.md: no file of these runs was kept."""
         return self._newest("pilots.csv", experiment=experiment)["value"]
@@ -338,9 +349,9 @@ class Facts:
         rows = read_rows(self._inversion_csv().with_name("inversion_nearest.csv"))
         return min((row["l2"] for row in rows), key=float)
 
-    def inversion_correlation(self, a: str, b: str) -> str:
-        """Spearman's correlation of two metrics over all runs and targets."""
-        lines = read_rows(self._inversion_csv())
+    def inversion_correlation(self, a: str, b: str, runs: str = "") -> str:
+        """Spearman's correlation of two metrics over the targets and all runs, or those whose names end with `runs`."""
+        lines = [line for line in read_rows(self._inversion_csv()) if line["run"].endswith(runs)]
         return f"{spearmanr(*([float(line[metric]) for line in lines] for metric in (a, b))).statistic:.2f}"
 
     def correlation_within(self, a: str, b: str) -> dict[str, str]:
@@ -394,15 +405,25 @@ class Facts:
                 "unanimous": len(targets - others)}  # fmt: skip
 
     def agreement(self, comparison: str, *runs: str) -> dict[str, str]:
-        """Metric → on how many targets it is smallest, of these runs, for the one that the viewers chose most."""
-        lines, run = read_rows(self._inversion_csv()), self.viewed(comparison)["run"]
+        """Metric → on how many targets it is smallest, of these runs, for the one that most viewers of that target
+        chose. Targets on which two runs were chosen equally often do not count."""
+        results = read_rows(self._inversion_csv())
+        votes: dict[str, Counter[str]] = defaultdict(Counter)
+        for row in read_rows(ROOT / "docs" / "results" / "inversion_preferences.csv"):
+            if row["comparison"] == comparison:
+                votes[row["image_name"]][row["chosen"]] += 1
+        ranked = {image: counted.most_common(2) for image, counted in votes.items()}
+        chosen = {image: best[0] for image, (best, *others) in ranked.items() if not others or others[0][1] < best[1]}
         shown = {}
-        for metric in ("l2", "lpips", "cosine"):
-            values = {(line["run"], line["image_name"]): float(line[metric]) for line in lines}
-            images = {line["image_name"] for line in lines}
-            best = [min(runs, key=lambda r, image=image: values[r, image]) for image in images]  # type: ignore[misc]
-            shown[metric] = f"{best.count(run)} of {len(images)}"
+        for metric in METRICS:
+            value = {(line["run"], line["image_name"]): float(line[metric]) for line in results}
+            agreed = sum(min(runs, key=lambda r, i=image: value[r, i]) == run for image, run in chosen.items())  # type: ignore[misc]
+            shown[metric] = f"{agreed} of {len(chosen)}"
         return shown
+
+    def face_places(self) -> str:
+        """(left, top) of the eyes and the mouth in an aligned face, as shares of its width and height."""
+        return ", ".join(f"({x:g}, {y:g})" for x, y in CELEBA.points)
 
     def preferences(self, comparison: str) -> dict[str, str]:
         """How often each run was chosen in a blind comparison (its title → count), and all of them under "all"."""
@@ -470,7 +491,8 @@ def _sum(x: Fraction) -> str:
 def _markup(cell: str) -> str:
     """A Markdown table's cell, which knows ** and nothing else, as Typst markup."""
     parts = cell.split("**")
-    return "".join(f"*{escape(part)}*" if index % 2 and part else escape(part) for index, part in enumerate(parts))
+    text = "".join(f"*{escape(part)}*" if index % 2 and part else escape(part) for index, part in enumerate(parts))
+    return re.sub(r"^-(?=\d)", "−", text)
 
 
 def escape(text: str) -> str:

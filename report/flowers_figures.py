@@ -21,12 +21,24 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from PIL import Image
-    from plotting import PRINT, TEXT_WIDTH, add_out, draw_faces, draw_strips, first_of_grid, plot_log, plt, save, tidy
+    from plotting import (
+        PRINT,
+        TEXT_WIDTH,
+        add_checkpoint,
+        add_out,
+        draw_faces,
+        draw_strips,
+        first_of_grid,
+        plot_log,
+        plt,
+        save,
+        tidy,
+    )
     from tables import fill, markdown, record
     from torch import nn
 
     from dlcv import repro
-    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
+    from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.data.flowers import Flowers, read_flowers
     from dlcv.files import atomic_path, write_rows
     from dlcv.images import make_grid, save_image
@@ -180,12 +192,7 @@ def images_of(x: torch.Tensor) -> np.ndarray:
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="folder of the photographs (data)")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=CHECKPOINTS / "flowers.pth",
-        help="the generator (default: the published one)",
-    )
+    add_checkpoint(parser, "flowers")
     parser.add_argument("--run", type=Path, default=Path("runs/flowers_seed0"), help="folder of the training")
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True,

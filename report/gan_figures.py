@@ -14,6 +14,7 @@ with cli.packages_needed(__doc__):
     import numpy as np
     import torch
     from plotting import (
+        add_checkpoint,
         draw_faces,
         draw_gan_curves,
         draw_strips,
@@ -25,7 +26,7 @@ with cli.packages_needed(__doc__):
     )
 
     from dlcv import metrics
-    from dlcv.checkpoint import CHECKPOINTS, load_model, read_checkpoint
+    from dlcv.checkpoint import load_model, read_checkpoint
     from dlcv.data.faces import hold_out, read_faces
     from dlcv.images import make_grid, save_image
     from dlcv.models.gan import Discriminator, DiscriminatorConfig, Generator
@@ -96,12 +97,7 @@ def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> N
 
 def main() -> None:
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--vae",
-        type=Path,
-        default=CHECKPOINTS / "vae.pth",
-        help="the VAE that the GAN is compared with (default: the published one)",
-    )
+    add_checkpoint(parser, "vae", "--vae")
     parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
     args = training_arguments(parser, "gan")
     provenance = read_checkpoint(args.checkpoint)["provenance"]

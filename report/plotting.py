@@ -35,23 +35,21 @@ def add_out(parser: cli.ArgumentParser) -> None:
     )
 
 
+def add_checkpoint(parser: cli.ArgumentParser, name: str, option: str = "--checkpoint") -> None:
+    """Adds the option for a trained model's file; checkpoints/`name`.pth where it is not given."""
+    parser.add_argument(
+        option, type=Path, default=CHECKPOINTS / f"{name}.pth", help=f"the trained model (checkpoints/{name}.pth)"
+    )
+
+
 def training_arguments(parser: cli.ArgumentParser, name: str) -> argparse.Namespace:
     """Adds --checkpoint, --log, --no-curves and --out of train_`name`.py's figures and reads the command line.
 
     Raises UserError when the log is not there.
     """
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        default=CHECKPOINTS / f"{name}.pth",
-        help="the trained model (default: the published one)",
-    )
-    parser.add_argument(
-        "--log",
-        type=Path,
-        default=Path(f"runs/{name}_seed0/log.jsonl"),
-        help=f"log of its training (default: runs/{name}_seed0/log.jsonl)",
-    )
+    add_checkpoint(parser, name)
+    log = Path(f"runs/{name}_seed0/log.jsonl")
+    parser.add_argument("--log", type=Path, default=log, help=f"log of its training ({log})")
     parser.add_argument(
         "--curves", action=argparse.BooleanOptionalAction, default=True, help="without, they stay as they are"
     )

@@ -27,8 +27,9 @@ KNOWN = "|".join(
         "2 x 2", "CS7643", r"Part \d", "ResNet-32", "7 to 14", "14 to 28", r"7 rows would become 13 instead of 14",
         r"\b5 [a-g]\)", "Flowers102", "with 1,609 images", r"from 1\.", "0.8em",
         "at 4 x 4 only 16 values", "sheet of 256 samples", r"below 0\.03", "0.88em", "7 x 7", "28 x 28",
-        "about 96 percent", "ResNet-50 in 22", "81 percent", "97 human observers", "about 70 to 10 percent",
-        "76.1 to 76.7 percent", "70.7 to 75.1 mAP",
+        "about 96 percent", "ResNet-50( in 22)?", "81 percent", "97 human observers", "about 70 to 10 percent",
+        "76.1 to 76.7 percent", "70.7 to 75.1 mAP", "top-5", "82.6 instead of 92.9", "16.4 percent", "82.6 percent of",
+        "run from 0 to 255",
         "200 epochs", "perplexity 30",
         "40,000 / not given", "7,291 / 2,007", "60,000 / 10,000", "73,257 / 26,032",  # DLCV 2020: the course's images
         "airbench", "32 filters of 5 x 5", "1e-4", "1e-3", r"momentum 0\.9", "batches of 10",  # CS7643's script
