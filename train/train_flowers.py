@@ -1,7 +1,7 @@
 """Trains the DCGAN of TU Dresden's homework 3, problem 5, on photographs of flowers at 256x256.
 
     python train/train_flowers.py             # data in data/flowers or data/flowers-102, everything else by default
-    python train/train_flowers.py --no-mirror --decay 0 --ema 0 --out runs/flowers_plain     # the plain recipe
+    python train/train_flowers.py --no-mirror --decay 0 --ema 0 --augment-from 999 --out runs/flowers_plain    # plain
 
 Writes model.pth (the averaged generator, for inference), snapshots/, samples_*.png (the same 32 latents after every
 epoch) and training.webp (all of them as an animation), log.jsonl, TensorBoard and last.pt (for --resume) to --out.
@@ -29,6 +29,7 @@ class Recipe:
     beta1: float = 0.5  # Adam's; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
     mirror: bool = True  # half of the photographs are mirrored
+    augment_from: int = 102  # epoch from which DiffAugment changes all that the discriminator sees (0: always)
     ema: float = 0.998  # decay of the averaged generator that is kept, with warm-up; 0: the last weights are kept
     seed: int = 0  # of the initial weights, the batches and the noise
     keep_every: int = 5  # epochs between two snapshots of the weights
@@ -36,6 +37,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "channels", "keep_every")
+        recipe.require_between(self, 0, math.inf, "augment_from")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1", "ema")
         recipe.require_between(self, 0, 1, "decay")
@@ -105,6 +107,7 @@ def main() -> None:
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
+        late = step >= r.augment_from * steps_per_epoch  # by then the discriminator knows the photographs too well
         photos = part(photographs(step, rng))
         z = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
@@ -113,7 +116,8 @@ def main() -> None:
         # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
         with repro.bf16(device, r.bf16):
             fake = parallel_g(z)
-            logits_real, logits_fake = (parallel_d.logits(x).float() for x in (photos, fake.detach()))
+            seen_real, seen_fake = (augment.diff_augment(x, rng) if late else x for x in (photos, fake.detach()))
+            logits_real, logits_fake = (parallel_d.logits(x).float() for x in (seen_real, seen_fake))
         loss_d = F.softplus(-logits_real).mean() + F.softplus(logits_fake).mean()
         optimizer_d.zero_grad()
         loss_d.backward()
@@ -122,7 +126,7 @@ def main() -> None:
         # 2. G: the same images up (non-saturating: -log D instead of log(1 - D)).
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
-            logits = d.logits(fake).float()
+            logits = d.logits(augment.diff_augment(fake, rng) if late else fake).float()
         loss_g = F.softplus(-logits).mean()
         optimizer_g.zero_grad()
         loss_g.backward()
