@@ -107,12 +107,14 @@ def draw_photographs(flowers: Flowers, path: Path) -> None:
     save(figure, path, PRINT)
 
 
-def draw_progress(run: Path, size: int, path: Path, rows: int = 7, columns: int = 8) -> None:
-    """The first latents' images after some of the epochs, the first and the last among them."""
+def draw_progress(run: Path, size: int, path: Path, turn: int, rows: int = 6, columns: int = 8) -> None:
+    """The first latents' images after some of the epochs: the first, the last, `turn` and the tenth after it."""
     grids = sorted(run.glob("samples_*.png"))
     if not grids:
         raise cli.UserError(f"{run} holds no samples_*.png")
-    chosen = [grids[i] for i in np.unique(np.geomspace(1, len(grids), rows).round().astype(int)) - 1]
+    spaced = np.geomspace(1, len(grids), rows).round().astype(int)
+    turns = [epoch for epoch in (turn, turn + 10) if 0 < epoch <= len(grids)]
+    chosen = [grids[i] for i in np.unique([*spaced, *turns]) - 1]
     pictures = [first_of_grid(grid, columns, size) for grid in chosen]
     draw_faces(pictures, path, row_titles=[f"epoch {int(grid.stem.split('_')[1])}" for grid in chosen])
 
@@ -233,7 +235,7 @@ def main() -> None:
     }
     save_image(args.out / "flowers_samples.png", make_grid(sample_images(g, repro.noise(SEED, 32, width)), 8))  # d
     if args.curves:
-        draw_progress(args.run, size, args.out / "flowers_progress.png")  # c
+        draw_progress(args.run, size, args.out / "flowers_progress.png", r["augment_from"])  # c
         draw_epochs(args.run, size, args.out / "flowers_epochs.png")
         draw_curves(args.run / "log.jsonl", args.out / "flowers_curves.png")  # e
         write_rows(args.docs / "results" / "flowers_phases.csv", phase_rows(args.run / "log.jsonl"))
