@@ -395,8 +395,7 @@ class Facts:
     def viewed(self, comparison: str) -> dict[str, Any]:
         """A blind comparison: number of viewers and targets, the title of the run chosen most, and on how many targets
         all viewers chose it ("unanimous")."""
-        path = ROOT / "docs" / "results" / "inversion_preferences.csv"
-        lines = [row for row in read_rows(path) if row["comparison"] == comparison]
+        lines = self._choices(comparison)
         (run, _), *_ = Counter(row["chosen"] for row in lines).most_common()
         targets = {row["image_name"] for row in lines}
         others = {row["image_name"] for row in lines if row["chosen"] != run}
@@ -409,9 +408,8 @@ class Facts:
         chose. Targets on which two runs were chosen equally often do not count."""
         results = read_rows(self._inversion_csv())
         votes: dict[str, Counter[str]] = defaultdict(Counter)
-        for row in read_rows(ROOT / "docs" / "results" / "inversion_preferences.csv"):
-            if row["comparison"] == comparison:
-                votes[row["image_name"]][row["chosen"]] += 1
+        for row in self._choices(comparison):
+            votes[row["image_name"]][row["chosen"]] += 1
         ranked = {image: counted.most_common(2) for image, counted in votes.items()}
         chosen = {image: best[0] for image, (best, *others) in ranked.items() if not others or others[0][1] < best[1]}
         shown = {}
@@ -427,8 +425,7 @@ class Facts:
 
     def preferences(self, comparison: str) -> dict[str, str]:
         """How often each run was chosen in a blind comparison (its title → count), and all of them under "all"."""
-        path = ROOT / "docs" / "results" / "inversion_preferences.csv"
-        chosen = [row["chosen"] for row in read_rows(path) if row["comparison"] == comparison]
+        chosen = [row["chosen"] for row in self._choices(comparison)]
         return {inversion_title(run): str(n) for run, n in Counter(chosen).items()} | {"all": str(len(chosen))}
 
     def face_directions(self) -> dict[str, dict[str, str]]:
@@ -436,6 +433,11 @@ class Facts:
         rows = read_rows(ROOT / "docs" / "results" / "face_directions.csv")
         shares = [key for key in rows[0] if key.startswith(("share", "less", "more")) or key.endswith("accuracy")]
         return {row["attribute"]: row | {key: f"{100 * float(row[key]):.0f}" for key in shares} for row in rows}
+
+    def _choices(self, comparison: str) -> list[dict[str, str]]:
+        """What the viewers of a blind comparison chose, a line for each viewer and target."""
+        path = ROOT / "docs" / "results" / "inversion_preferences.csv"
+        return [row for row in read_rows(path) if row["comparison"] == comparison]
 
     def _inversion_csv(self) -> Path:
         path = ROOT / "docs" / "results" / "inversion.csv"

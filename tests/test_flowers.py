@@ -162,10 +162,10 @@ def test_training(trained: Path, flowers: Path, tmp_path: Path) -> None:
 
 def test_the_plain_recipe_and_bad_use(flowers: Path, tmp_path: Path) -> None:
     words = ["python3", REPO / "train" / "train_flowers.py", "--data", flowers, "--out", tmp_path, "--epochs", 1]
-    result = run_script(*words, *TINY, "--no-mirror", "--decay", 0, "--ema", 0)
+    result = run_script(*words, *TINY, "--no-mirror", "--decay", 0, "--ema", 0, "--augment-from", 999)
     assert result.returncode == 0, result.stderr
     r = read_checkpoint(tmp_path / "model.pth")["provenance"]["recipe"]
-    assert (r["mirror"], r["ema"], r["decay"], r["lr_g"]) == (False, 0, 0, 0.1)
+    assert (r["mirror"], r["ema"], r["decay"], r["augment_from"]) == (False, 0, 0, 999)
     assert_one_line(run_script(*words, *TINY[:-1], 13), 2, "--batch-size 13", "only 12 photographs")
 
 
