@@ -45,7 +45,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a square of another image in each": ({}, {"patch": 10}),
 }
 SHORT = {"patch": 0, "validation": 5_000}  # what these trainings have in place of the recipe's
-SEEDS = {WHOLE: 3, ORDINARY: 3}  # of the others one
+SEEDS = {WHOLE: 3, ORDINARY: 3}  # number of seeds; one for every other variant
 
 
 def accuracy(solver: Any, training: bool) -> float:

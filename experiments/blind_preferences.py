@@ -4,7 +4,7 @@
     python experiments/blind_preferences.py count answers.csv --viewer anna
 
 `sheets` writes a picture for each comparison to RUNS/preferences: a row for each target, with its number, the target on
-the left, and the reconstructions A, B, C in an order that --seed shuffles anew for every row and that no file tells. A
+the left, and the reconstructions A, B, C in an order that --seed shuffles anew for every row and that is in no file. A
 viewer writes answers.csv with the columns comparison, number, letter. `count` translates the letters with the same
 seed, appends the choices to docs/results/inversion_preferences.csv and prints how often each run was chosen, with the
 two-sided binomial test against chance.
@@ -83,7 +83,7 @@ def translate(answers: list[dict[str, str]], names: list[str], viewer: str, seed
 
 
 def tell(lines: list[dict[str, str]]) -> list[str]:
-    """A sentence for each comparison: how often each run was chosen, and the test of the first of them."""
+    """A sentence for each comparison: how often each run was chosen, and the test of the most frequent one."""
     sentences = []
     for comparison, runs in COMPARISONS.items():
         counts = Counter(line["chosen"] for line in lines if line["comparison"] == comparison)

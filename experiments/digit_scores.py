@@ -8,7 +8,7 @@
 Recognised: percent by the course's classifier; beside it that of the test digits, as many of each kind. Fréchet: in
 that classifier's 64 features, between the folder and those test digits; beside it that of real training digits, as many
 as the folder holds, drawn ten times. Spread: for each kind, the mean pixel distance between two of the folder's images
-over that between two real ones. The csv is the ledger: these are looks at test answers. Lines whose purpose begins with
+over that between two real ones. The csv is the ledger of every use of test labels. Lines whose purpose begins with
 "table: " go into the texts' tables (report/score_tables.py).
 """
 

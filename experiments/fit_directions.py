@@ -101,7 +101,7 @@ def main() -> None:
         tenth = len(order) // 10
         rows = np.concatenate([order[:tenth], order[-tenth:]])
         labels = np.arange(2 * tenth) >= tenth
-        last = np.arange(2 * tenth) % 5 == 4  # every fifth by likeness: both classes alike
+        last = np.arange(2 * tenth) % 5 == 4  # every fifth in order of probability: as many of both classes
         normal = LogisticRegression(C=0.1, max_iter=2_000).fit(standard[rows[~last]], labels[~last])
         labellers.append(labeller)
         normals.append(normal.coef_[0] / np.linalg.norm(normal.coef_[0]))

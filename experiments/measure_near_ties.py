@@ -25,6 +25,7 @@ with cli.packages_needed(__doc__):
 def logits(
     model: torch.nn.Module, images: torch.Tensor, batch: int, threads: int, onednn: bool, dtype: torch.dtype
 ) -> torch.Tensor:
+    """Logits (N, 10), float64, of uint8 images (N, 3, 28, 28), computed in `dtype` with these settings."""
     torch.set_num_threads(threads)
     with torch.backends.mkldnn.flags(enabled=onednn):
         parts = [model(to_float(part, dtype).to(memory_format=torch.channels_last)) for part in images.split(batch)]

@@ -60,7 +60,7 @@ PARTS = {
     "predict": Part("Digits: 9,001 files to csv, whole process", "predict", ("ours", USUAL), 100),
 }
 SIZES = {"images": (1_000, 3_000, 10_000, 30_000, 100_000), "repositories": (1, 3, 10, 30, 100)}
-REPEATS = {"images": 3_000, "repositories": 10}  # up to this size there are as many rounds as elsewhere, above it one
+REPEATS = {"images": 3_000, "repositories": 10}  # largest size of which all rounds are measured; larger ones once
 
 
 def timed(command: list[object], threads: int) -> tuple[float, float, str]:

@@ -24,7 +24,7 @@ class Settings:
     data: Path | None  # hw3_data
     steps: int  # timed steps of a training; of the VAE: epochs
     batch: int  # images of a batch; DANN: of each domain
-    size: int  # how much else there is: features of a distance; files that are read (0: all)
+    size: int  # features per image, of the Fréchet distance
 
 
 def definitions(path: Path, names: set[str], **variables: Any) -> Namespace:

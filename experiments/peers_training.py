@@ -286,7 +286,7 @@ class OurDcgan:
         self.optimizer_d = torch.optim.Adam(self.d.parameters(), 2e-4, betas=(0.5, 0.999))
 
     def step(self, real: torch.Tensor) -> torch.Tensor:
-        """One step on faces (B, 3, 64, 64) in [-1, 1]; both losses and D's mean answers, not waited for."""
+        """One step on faces (B, 3, 64, 64) in [-1, 1] -> (5,): both losses and D's mean probabilities, as a tensor."""
         ones, zeros = torch.ones(len(real)), torch.zeros(len(real))
         # 1. D: real up, fake down.
         fake = self.g(torch.randn(len(real), 100, 1, 1))

@@ -5,8 +5,8 @@
     python inference/invert_faces.py FOLDER --out OUT --generator stylegan2-ffhq-config-f.pt --crop 0 0 1024 1024
 
 Writes to OUT: reconstructions/ (PNG, named as the images), latents.npz, metrics.csv (a row an image), summary.json
-(mean and standard deviation), log.jsonl (the curves); with --frames the images on the way. The same command again goes
-on where it was stopped.
+(mean and standard deviation), log.jsonl (the curves); with --frames the intermediate images. The same command
+continues a search that was stopped.
 """
 
 import argparse
@@ -85,7 +85,7 @@ def distances(targets: torch.Tensor, alexnet: Path | None, descriptor: Path, fra
 
 @torch.no_grad()
 def measure(measures: Mapping[str, Distance], images: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Every metric of every image, (N,) each, as they are written: rounded to 256 levels."""
+    """Every metric of every image, (N,) each, on pixels rounded to 256 levels, as in the files that are written."""
     rounded = to_float(to_uint8(images)) * 2 - 1
     return {name: measures[name](rounded, targets).cpu() for name in METRICS}
 

@@ -25,18 +25,18 @@ class Recipe:
     latent_dim: int = 100  # components of the latent vector
     width: int = 48  # channels of the generator: see ACGANGeneratorConfig
     width_d: int = 48  # channels of the discriminator: see ACGANDiscriminatorConfig
-    steps: int = 30_000  # of the whole training
+    steps: int = 30_000  # steps of the whole training
     batch_size: int = 64  # real digits a step, and as many generated ones
-    lr_g: float = 2e-4  # of the generator, Adam
-    lr_d: float = 4e-4  # of the discriminator, Adam
-    beta1: float = 0.0  # Adam's; its beta2 is 0.99
+    lr_g: float = 2e-4  # learning rate of the generator (Adam)
+    lr_d: float = 4e-4  # learning rate of the discriminator (Adam)
+    beta1: float = 0.0  # beta1 of Adam; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
     class_weight: float = 1.0  # weight of the digit's cross entropy in the generator's loss
-    augment: bool = True  # the auxiliary classifier learns from turned, scaled and moved digits
-    ema: float = 0.999  # decay of the averaged generator that is kept
-    seed: int = 0  # of the initial weights, the batches and the noise
+    augment: bool = True  # train the auxiliary classifier on rotated, scaled and shifted digits
+    ema: float = 0.999  # decay of the moving average of the generator, which is what is saved
+    seed: int = 0  # random seed of the initial weights, the batches and the noise
     evaluate_every: int = 1_500  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "width", "width_d")
@@ -46,7 +46,7 @@ class Recipe:
         recipe.require_between(self, 0, math.inf, "class_weight")
 
 
-QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a short memory
+QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a faster moving average
 
 
 def main() -> None:
@@ -82,13 +82,13 @@ def main() -> None:
     averaged = cast(ACGANGenerator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
-    parallel_g, parallel_d = parallel(g), parallel(d)  # several processes (torchrun): their gradients' mean
+    parallel_g, parallel_d = parallel(g), parallel(d)  # averages gradients over torchrun's processes, if several
 
     def digits(rows: torch.Tensor) -> torch.Tensor:
         return (to_float(images[rows].to(device)) * 2 - 1).contiguous(memory_format=torch.channels_last)
 
     def held_out_digit_accuracy() -> float:
-        """Of the auxiliary classifier."""
+        """Accuracy in [0, 1] of the auxiliary classifier on training digits that were held out."""
         d.eval()
         with torch.no_grad():
             predictions = torch.cat([d(digits(rows))[1].argmax(1).cpu() for rows in held_out.split(250)])

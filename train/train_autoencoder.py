@@ -19,10 +19,10 @@ from dlcv import cli, recipe
 @dataclass(frozen=True)
 class Recipe:
     latent_dim: int = 3  # components of the latent vector; the problem says 3
-    steps: int = 28_000  # of the whole training: 60 epochs
+    steps: int = 28_000  # steps of the whole training: 60 epochs
     batch_size: int = 128  # images a step
-    lr: float = 2e-3  # peak of a cosine schedule with 200 steps of warm-up, Adam
-    below: float = 0.03  # squared error over the whole training set that the problem asks for
+    lr: float = 2e-3  # peak learning rate of Adam; cosine schedule with 200 steps of warm-up
+    below: float = 0.03  # mean squared error over the whole training set that the problem asks for
     seed: int = 0  # of the initial weights and the batches
     evaluate_every: int = 470  # steps between two looks at the whole training set: an epoch
 
@@ -57,7 +57,7 @@ def main() -> None:
     repro.seed_everything(r.seed)
     model = Autoencoder(AutoencoderConfig(r.latent_dim)).to(device)  # PyTorch's default initialisation
     optimizer = torch.optim.Adam(model.parameters(), lr=r.lr)
-    parallel_model = parallel(model)  # several processes (torchrun): their gradients' mean
+    parallel_model = parallel(model)  # averages gradients over torchrun's processes, if several
 
     @torch.no_grad()
     def loss_over_training_set() -> float:

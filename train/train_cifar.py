@@ -49,7 +49,7 @@ def main() -> None:
     # Several processes (torchrun) share each batch.
     solver.network, solver.part, solver.share = parallel(solver.model), part, share
 
-    # Forward, loss, backward and step stand in the solver that is handed in: cs7643/part2/solver.py, `update`.
+    # Forward, loss, backward and step are in the solver that is submitted: cs7643/part2/solver.py, `update`.
     state = {"model": solver.model, "optimizer": solver.optimizer}
     steps, data = r.epochs * solver.steps_per_epoch, {"images": fingerprint(images, labels)}
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)

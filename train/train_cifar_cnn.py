@@ -3,8 +3,8 @@
     python train/train_cifar_cnn.py           # data in data/cifar10.npz: bash get_dataset.sh --only cifar10
 
 Writes model.pth (the last epoch's), snapshots/ (one an epoch: the curves are drawn from them afterwards), log.jsonl,
-TensorBoard and last.pt (for --resume) to --out. No test image is read; --hold-out keeps 5,000 training images back and
-says how they fare: choose on those, then train on all.
+TensorBoard and last.pt (for --resume) to --out. No test image is read; --hold-out trains without 5,000 of the
+training images and logs the accuracy on them: choose on those, then train on all.
 """
 
 import math
@@ -22,14 +22,14 @@ class Recipe:
     separable: bool = False  # Part B: stages 2 and 3 depth-wise separable
     epochs: int = 40  # passes over the training images
     batch_size: int = 128  # images a step
-    lr: float = 0.05  # peak of a cosine schedule with one epoch of warm-up, SGD
-    momentum: float = 0.9  # Nesterov's
-    weight_decay: float = 5e-4  # SGD's
-    dropout: float = 0.3  # before and behind the fully connected layer of 500
-    shift: int = 4  # pixels by which an image is moved at most; half of them are mirrored, too
+    lr: float = 0.05  # peak learning rate of SGD; cosine schedule with one epoch of warm-up
+    momentum: float = 0.9  # Nesterov momentum of SGD
+    weight_decay: float = 5e-4  # weight decay of SGD
+    dropout: float = 0.3  # dropout probability before and after the fully connected layer of 500 units
+    shift: int = 4  # largest random shift of an image in pixels; half of the images are mirrored, too
     hold_out: bool = False  # keep 5,000 training images back, for choosing
-    seed: int = 0  # of the initial weights, the order and the augmentation
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    seed: int = 0  # random seed of the initial weights, the order and the augmentation
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_between(self, 0, 0.999, "momentum", "dropout")
@@ -69,7 +69,7 @@ def main() -> None:
     optimizer = torch.optim.SGD(
         model.parameters(), r.lr, momentum=r.momentum, nesterov=r.momentum > 0, weight_decay=r.weight_decay
     )
-    parallel_model = parallel(model)  # several processes (torchrun): their gradients' mean
+    parallel_model = parallel(model)  # averages gradients over torchrun's processes, if several
 
     def batch(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Every image once an epoch, moved and mirrored anew."""

@@ -24,22 +24,22 @@ class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
     target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not used, except in mode target
     mode: Literal["source", "dann", "target"] = "dann"  # lower bound, domain adaptation, upper bound
-    seed: int = 0  # of the initial weights, the batches and the augmentation
-    steps: int = 1_500  # two minutes on one core, to fit the study's time: docs/LOG.md, "DANN's recipe, second round"
+    seed: int = 0  # random seed of the initial weights, the batches and the augmentation
+    steps: int = 1_500  # steps of the whole training, two minutes on a core: docs/LOG.md, "DANN's recipe, second round"
     batch_size: int = 64  # source images a step, and as many target images
-    lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
-    weight_decay: float = 1e-3  # AdamW's
+    lr: float = 1e-3  # peak learning rate of AdamW; cosine schedule with 50 steps of warm-up
+    weight_decay: float = 1e-3  # weight decay of AdamW
     strength: float = 0.1  # final strength of the gradient reversal: docs/LOG.md, "DANN's recipe, pilots"
     reverse_source: bool = False  # the adversary moves source features, too: docs/LOG.md, "DANN's recipe, second round"
-    ramp: float = 10.0  # steepness of the strength's schedule, the paper's; 1000 is full strength from the start
-    label_smoothing: float = 0.1  # keeps up the label loss beside the adversary: docs/LOG.md, "DANN's recipe, pilots"
-    ema: float = 0.995  # decay of the averaged weights that are kept: takes the adversary's wobble out
-    reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
+    ramp: float = 10.0  # gamma, the steepness of the paper's strength schedule; 1000: full strength from the start
+    label_smoothing: float = 0.1  # label smoothing; the label loss stays above 0: docs/LOG.md, "DANN's recipe, pilots"
+    ema: float = 0.995  # decay of the moving average of the weights, which is what is saved; damps oscillations
+    reverse_steps: int = 400  # training steps of the network for reverse validation, a score without target labels
     instance_norm: bool = True  # standardise each image inside the network
-    domain_norm: bool = True  # batch-norm statistics for each domain; without, source and target share them
+    domain_norm: bool = True  # separate batch-norm statistics for each domain; otherwise source and target share them
     width: int = 32  # channels of the first convolution
     evaluate_every: int = 500  # steps between snapshots
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         if self.source == self.target:
@@ -50,7 +50,7 @@ class Recipe:
         recipe.require_between(self, 0, math.inf, "strength", "ramp")
 
 
-QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a short memory
+QUICK = {"steps": 400, "evaluate_every": 200, "ema": 0.97}  # a short run needs a faster moving average
 # Validation accuracy to expect after --quick, by labelled domain (one run each: docs/LOG.md, "The training step, trick
 # by trick"); it says nothing about the target.
 QUICK_RANGE = {"usps": (0.96, 1.0), "mnistm": (0.90, 0.97), "svhn": (0.86, 0.95)}
@@ -99,7 +99,7 @@ def main() -> None:
     average = ema(model, r.ema)
     averaged = cast(DigitNet, average.module)
     optimizer = torch.optim.AdamW([*model.parameters(), *tell_domain.parameters()], r.lr, weight_decay=r.weight_decay)
-    # With several processes (torchrun): what averages their gradients.
+    # These average the gradients where torchrun started several processes.
     parallel_model, parallel_tell_domain = parallel(model), parallel(tell_domain)
 
     def augment(digits: torch.Tensor, rng: torch.Generator) -> torch.Tensor:

@@ -20,20 +20,20 @@ from dlcv import cli, recipe
 @dataclass(frozen=True)
 class Recipe:
     latent_dim: int = 128  # components of the latent vector, the assignment's LATENT_DIM
-    channels: int = 512  # of both networks at 4x4, the assignment's CHANNEL_NUM
-    size: int = 256  # of the images in pixels
+    channels: int = 512  # channels of both networks at 4x4, the assignment's CHANNEL_NUM
+    size: int = 256  # height and width of the images in pixels
     epochs: int = 160  # passes over the photographs
     batch_size: int = 16  # photographs a step, and as many generated images
-    lr_g: float = 2e-4  # of the generator, Adam
-    lr_d: float = 2e-4  # of the discriminator, Adam
-    beta1: float = 0.5  # Adam's; its beta2 is 0.99
+    lr_g: float = 2e-4  # learning rate of the generator (Adam)
+    lr_d: float = 2e-4  # learning rate of the discriminator (Adam)
+    beta1: float = 0.5  # beta1 of Adam; its beta2 is 0.99
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
     mirror: bool = True  # half of the photographs are mirrored
     augment_from: int = 102  # epoch from which DiffAugment changes all that the discriminator sees (0: always)
-    ema: float = 0.998  # decay of the averaged generator that is kept, with warm-up; 0: the last weights are kept
-    seed: int = 0  # of the initial weights, the batches and the noise
+    ema: float = 0.998  # decay of the moving average of the generator, with warm-up; 0: the last weights are saved
+    seed: int = 0  # random seed of the initial weights, the batches and the noise
     keep_every: int = 5  # epochs between two snapshots of the weights
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "channels", "keep_every")
@@ -73,7 +73,7 @@ def main() -> None:
     images, _, categories = read_flowers(args.data, size=r.size)  # whole in memory
     if len(images) < r.batch_size:
         raise cli.UsageError(f"--batch-size {r.batch_size}: there are only {len(images)} photographs")
-    steps_per_epoch = len(images) // r.batch_size  # the last images of an epoch's order wait for the next one
+    steps_per_epoch = len(images) // r.batch_size  # an incomplete last batch is left out; each epoch shuffles anew
 
     repro.seed_everything(r.seed)
     g = DCGANGenerator(DCGANGeneratorConfig(r.latent_dim, r.channels, r.size)).to(device)
@@ -82,10 +82,10 @@ def main() -> None:
     average = ema(g, r.ema, warmup=True)  # batch norm's statistics, too
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.99))
-    parallel_g, parallel_d = parallel(g), parallel(d)  # several processes (torchrun): their gradients' mean
+    parallel_g, parallel_d = parallel(g), parallel(d)  # averages gradients over torchrun's processes, if several
 
     def photographs(step: int, rng: torch.Generator) -> torch.Tensor:
-        """Every photograph once an epoch, mirrored anew: (B, 3, size, size) in [-1, 1]."""
+        """The step's batch from its epoch's random order, mirrored at random: (B, 3, size, size) in [-1, 1]."""
         epoch, number = divmod(step, steps_per_epoch)
         order = torch.randperm(len(images), generator=repro.seed_step(r.seed + 1_000_003, epoch))
         x = to_float(images[order[number * r.batch_size : (number + 1) * r.batch_size]].to(device)) * 2 - 1
@@ -93,7 +93,7 @@ def main() -> None:
         return x.contiguous(memory_format=torch.channels_last)
 
     def after_epoch(epoch: int) -> None:
-        """The fixed latents' images (the text asks for them after each epoch), the animation, and snapshots."""
+        """Saves the fixed latents' images (the assignment wants them after each epoch), animation and snapshots."""
         with torch.no_grad():
             run.log(samples=save_grid(out / f"samples_{epoch:04d}.png", average.module(fixed)))
         if epoch % r.keep_every == 0 or run.done == run.steps:
@@ -107,13 +107,13 @@ def main() -> None:
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
-        late = step >= r.augment_from * steps_per_epoch  # by then the discriminator knows the photographs too well
+        late = step >= r.augment_from * steps_per_epoch  # by then the discriminator overfits
         photos = part(photographs(step, rng))
         z = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
             set_lr(optimizer, lr * constant_then_linear(step, steps, r.decay))
 
-        # 1. D: photographs up, generated images down. softplus(-l) is -log of the sigmoid, softplus(l) -log(1 - it).
+        # 1. D: photographs up, generated images down. softplus(-l) is -log D, softplus(l) -log(1 - D).
         with repro.bf16(device, r.bf16):
             fake = parallel_g(z)
             seen_real, seen_fake = (augment.diff_augment(x, rng) if late else x for x in (photos, fake.detach()))

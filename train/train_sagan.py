@@ -24,17 +24,17 @@ class Recipe:
     width: int = 48  # channels of the generator: see SAGANGeneratorConfig
     width_d: int = 32  # channels of the discriminator: see SAGANDiscriminatorConfig
     attention: bool = True  # self-attention in both networks
-    gain: float = 4.0  # of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
-    steps: int = 9_000  # of the whole training
+    gain: float = 4.0  # factor of the discriminator's logits; at 1 the hinge loss never reaches its margin: docs/LOG.md
+    steps: int = 9_000  # steps of the whole training
     batch_size: int = 64  # real faces a step, and as many generated ones
-    lr_g: float = 1.5e-3  # of the generator, Adam; larger than D's; pilots: docs/LOG.md, 2026-11-28
-    lr_d: float = 8e-4  # of the discriminator, Adam; twice the paper's, for a short training
-    beta1: float = 0.0  # Adam's; its beta2 is 0.9, as in the paper
+    lr_g: float = 1.5e-3  # learning rate of the generator (Adam); larger than D's; pilots: docs/LOG.md, 2026-11-28
+    lr_d: float = 8e-4  # learning rate of the discriminator (Adam); twice the paper's, for a short training
+    beta1: float = 0.0  # beta1 of Adam; its beta2 is 0.9, as in the paper
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
-    ema: float = 0.999  # decay of the averaged generator that is kept
-    seed: int = 0  # of the initial weights, the batches and the noise
+    ema: float = 0.999  # decay of the moving average of the generator, which is what is saved
+    seed: int = 0  # random seed of the initial weights, the batches and the noise
     evaluate_every: int = 1_000  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "width", "width_d", "gain")
@@ -43,7 +43,7 @@ class Recipe:
         recipe.require_between(self, 0, 1, "decay")
 
 
-QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
+QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a faster moving average
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def main() -> None:
 
     device = start(r.batch_size)
 
-    # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
+    # Data: whole in memory. Faces for model selection are held out of training; test faces are not read here.
     _, images = read_faces(args.data, "train")
     training, held_out = hold_out(len(images))
 
@@ -85,7 +85,7 @@ def main() -> None:
     averaged = cast(SAGANGenerator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr_g, betas=(r.beta1, 0.9))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr_d, betas=(r.beta1, 0.9))
-    parallel_g, parallel_d = parallel(g), parallel(d)  # several processes (torchrun): their gradients' mean
+    parallel_g, parallel_d = parallel(g), parallel(d)  # averages gradients over torchrun's processes, if several
 
     fixed = repro.noise(0, 32, r.latent_dim).float().to(device)
     others = repro.noise(2, 2_048, r.latent_dim).float().to(device)

@@ -17,31 +17,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this 
 from dlcv import cli, recipe
 
 CHANNELS = {4: 128, 8: 128, 16: 64, 32: 48, 64: 24, 128: 16}  # of both networks at each resolution
-PATH_LENGTH_EVERY = 4  # steps between two path length penalties, which count as many times
+PATH_LENGTH_EVERY = 4  # steps between path length penalties; each is multiplied by this number (lazy regularisation)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    resolution: int = 64  # of the images in pixels: 16, 32, 64 or 128
+    resolution: int = 64  # height and width of the images in pixels: 16, 32, 64 or 128
     begin: int = 32  # resolution that the training begins with; it doubles every grow_steps steps
     grow_steps: int = 3_600  # steps at each resolution below the full one
     fade_steps: int = 800  # steps over which a new resolution's layers are faded in
-    steps: int = 7_900  # of the whole training
+    steps: int = 7_900  # steps of the whole training
     latent_dim: int = 128  # components of z and of w
-    mapping_layers: int = 4  # of the mapping network
+    mapping_layers: int = 4  # layers of the mapping network
     width: float = 1.0  # factor of the channels of both networks: 128, 128, 64, 48, 24 at 4, 8, 16, 32, 64 pixels
     batch_size: int = 32  # real faces a step, and as many generated ones
-    lr: float = 2e-3  # of both networks, Adam (0, 0.99); the mapping network's is a hundredth of it
+    lr: float = 2e-3  # learning rate of both networks, Adam (0, 0.99); the mapping network's is a hundredth of it
     decay: float = 0.2  # share of the steps at the end over which the learning rate falls to 0
     r1: float = 0.2  # weight gamma of the R1 penalty at 32x32; it grows with the pixels, as in StyleGAN2-ADA's set-up
-    r1_every: int = 16  # steps between two R1 penalties, which count as many times
+    r1_every: int = 16  # steps between R1 penalties; each is multiplied by this number (lazy regularisation)
     mixing: float = 0.9  # probability that an image has two styles, one before and one after a random layer
     path_length: float = 0.0  # weight of the path length regularisation (the paper's is 2); every 4th step, 0: none
-    augment: bool = False  # DiffAugment, on real and generated faces alike: for when the discriminator remembers faces
-    ema: float = 0.998  # decay of the averaged generator that is kept
-    seed: int = 0  # of the initial weights, the batches and the noise
+    augment: bool = False  # DiffAugment on real and generated faces, against a discriminator that memorises its faces
+    ema: float = 0.998  # decay of the moving average of the generator, which is what is saved
+    seed: int = 0  # random seed of the initial weights, the batches and the noise
     evaluate_every: int = 250  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "mapping_layers", "width", "r1_every", "grow_steps", "fade_steps")
@@ -53,7 +53,7 @@ class Recipe:
             raise cli.UsageError(f"--begin {self.begin}: must be a power of two from 4 to --resolution")
 
     def stage(self, step: int) -> tuple[int, float]:
-        """Resolution of a step, and the share in which that resolution's layers count."""
+        """Resolution in pixels at a step, and the factor in (0, 1] by which its newest layers are faded in."""
         size = min(self.resolution, self.begin * 2 ** (step // self.grow_steps))
         since = step - self.grow_steps * ((size // self.begin).bit_length() - 1)
         return size, min(1.0, (since + 1) / self.fade_steps) if size > self.begin else 1.0
@@ -103,7 +103,7 @@ def main() -> None:
     averaged = cast(StyleGAN2Generator, average.module)
     optimizer_g = torch.optim.Adam(g.parameters(), lr=r.lr, betas=(0.0, 0.99))
     optimizer_d = torch.optim.Adam(d.parameters(), lr=r.lr, betas=(0.0, 0.99))
-    # With several processes (torchrun): what averages their gradients. Layers above the resolution so far have none.
+    # These average the gradients where torchrun started several processes. Layers above the current size get none.
     parallel_g, parallel_d = parallel(g, some_unused=True), parallel(d, some_unused=True)
 
     def faces(rows: torch.Tensor, size: int) -> torch.Tensor:
@@ -112,7 +112,7 @@ def main() -> None:
         return F.avg_pool2d(x, x.shape[2] // size).contiguous(memory_format=torch.channels_last)
 
     def styles(rng: torch.Generator) -> torch.Tensor:
-        """w (B, layers, D) of new latents, most of them mixed."""
+        """w (B, layers, D) of new latents; with probability r.mixing a second w takes over at a random layer."""
         z = torch.cat([part(half) for half in torch.randn((2, r.batch_size, r.latent_dim), generator=rng)]).to(device)
         first, second = parallel_g.style(z)[:, None].chunk(2)
         crossing = part(torch.randint(1, g.layers, (r.batch_size, 1), generator=rng))
@@ -137,7 +137,7 @@ def main() -> None:
         for optimizer in (optimizer_g, optimizer_d):
             set_lr(optimizer, r.lr * constant_then_linear(step, r.steps, r.decay))
 
-        # 1. D: real up, fake down (non-saturating); now and then flat around real faces (lazy R1), in float32.
+        # 1. D: real up, fake down (non-saturating); every r1_every steps R1 on real faces, in float32.
         rows = training[torch.randint(len(training), (r.batch_size,), generator=rng)]
         real = part(augment.random_flips(faces(rows, size), rng))
         penalised = r.r1 > 0 and step % r.r1_every == 0
@@ -156,7 +156,7 @@ def main() -> None:
         loss_d.backward()
         optimizer_d.step()
 
-        # 2. G: the same fake up; now and then even steps in w (lazy path length regularisation), in float32.
+        # 2. G: the same fake up; every PATH_LENGTH_EVERY steps the path length penalty, in float32.
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
             loss_g = F.softplus(-judge(d, fake, fade, rng)).mean()

@@ -22,27 +22,27 @@ from dlcv import cli, recipe
 class Recipe:
     source: Literal["usps", "mnistm", "svhn"] = "mnistm"  # domain whose labels are used
     target: Literal["usps", "mnistm", "svhn"] = "svhn"  # domain whose labels are not used
-    seed: int = 0  # of the initial weights, the batches and the augmentation
-    steps: int = 8_000  # about 20 minutes on one core
+    seed: int = 0  # random seed of the initial weights, the batches and the augmentation
+    steps: int = 8_000  # steps of the whole training, about 20 minutes on one core
     batch_size: int = 64  # source images a step
     target_batch_size: int = 128  # target images a step
-    lr: float = 1e-3  # peak of a cosine schedule with 50 steps of warm-up, AdamW
-    weight_decay: float = 1e-3  # AdamW's
-    blend: float = 0.5  # share of source digits that are set on pieces of target images
-    neighbours: float = 0.7  # chance of another digit on each side of those, where the target is svhn
+    lr: float = 1e-3  # peak learning rate of AdamW; cosine schedule with 50 steps of warm-up
+    weight_decay: float = 1e-3  # weight decay of AdamW
+    blend: float = 0.5  # share of the source digits that are pasted onto crops of target images
+    neighbours: float = 0.7  # probability of a neighbouring digit on each side of a pasted one, if the target is svhn
     consistency: float = 1.0  # weight of the loss on target images; 0 trains on the source alone
     warmup: float = 0.1  # share of the steps over which the weight of the target loss grows from 0
-    threshold: float = 0.9  # how sure the teacher must be of a class that the student learns
+    threshold: float = 0.9  # lowest probability at which the teacher's class becomes a pseudo-label
     alignment: bool = True  # distribution alignment of the teacher's predictions, fading out towards the end
-    colour: bool = True  # tint and polarity among the strong augmentations
-    teacher_decay: float = 0.999  # of the averaged weights that teach and are kept; (1 + t) / (10 + t) while less
+    colour: bool = True  # random tint and polarity in the augmentations of the student's images
+    teacher_decay: float = 0.999  # decay of the teacher's averaged weights, which are saved; at most (1 + t) / (10 + t)
     source_end: float = 0.2  # weight of the source loss at the end (1 at the start, changing linearly)
-    reverse_steps: int = 400  # of the network that judges the result without target labels (reverse validation)
+    reverse_steps: int = 400  # training steps of the network for reverse validation, a score without target labels
     instance_norm: bool = True  # standardise each image inside the network
-    domain_norm: bool = True  # batches of the student by domain; without, mixed (the teacher sees the target only)
+    domain_norm: bool = True  # the student normalises each domain on its own; otherwise both in one batch
     width: int = 32  # channels of the first convolution
     evaluate_every: int = 1_000  # steps between snapshots
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         if self.source == self.target:
@@ -53,7 +53,7 @@ class Recipe:
         recipe.require_between(self, 0, math.inf, "consistency", "source_end")
 
 
-QUICK = {"steps": 300, "evaluate_every": 150, "teacher_decay": 0.97}  # a short run needs a short memory
+QUICK = {"steps": 300, "evaluate_every": 150, "teacher_decay": 0.97}  # a short run needs a faster moving average
 QUICK_RANGE = {"usps": (0.90, 1.0), "mnistm": (0.70, 0.97), "svhn": (0.60, 0.95)}
 
 
@@ -94,7 +94,7 @@ def main() -> None:
     teacher = copy.deepcopy(student).requires_grad_(False)
     alignment = Alignment().to(device)
     optimizer = torch.optim.AdamW(student.parameters(), lr=r.lr, weight_decay=r.weight_decay)
-    parallel_student = parallel(student)  # several processes (torchrun): their gradients' mean
+    parallel_student = parallel(student)  # averages gradients over torchrun's processes, if several
 
     def strong(digits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         digits = augment.random_affine(digits, generator, degrees=15.0, scale=0.25)
@@ -133,7 +133,7 @@ def main() -> None:
         x, weak, strong_view = (part(v).to(memory_format=torch.channels_last) for v in (x, weak, strong(targets, rng)))
         set_lr(optimizer, r.lr * warmup_cosine(step, r.steps, warmup=50, floor=0.01))
         student.train()
-        teacher.train()  # batch statistics of the plain target images, which its running statistics follow
+        teacher.train()  # normalises by the batch of weak target views; they update its running statistics
 
         with repro.bf16(device, r.bf16):
             with torch.no_grad():
@@ -146,7 +146,7 @@ def main() -> None:
                 logits, target_logits = parallel_student.classifier(features).float().split([len(x), len(strong_view)])
         # 1. The source, with its labels.
         loss_label = F.cross_entropy(logits, y)
-        # 2. The target: what the teacher is sure of on a weak view, the student must see in a strong one.
+        # 2. The target: the teacher's confident classes on weak views are the student's labels on strong views.
         aligned = part(alignment(gather(guess), 1.0 - progress if r.alignment else 0.0))
         loss_target, sure = consistency_loss(target_logits, aligned, r.threshold)
         weight = r.consistency * min(1.0, progress / r.warmup if r.warmup else 1.0)

@@ -21,18 +21,18 @@ class Recipe:
     latent_dim: int = 64  # components of the latent vector
     width: int = 32  # channels of the network: see VAEConfig
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, the baseline
-    kl_weight: float = 1e-5  # of the KL divergence in nats, beside the pixel-mean squared error
+    kl_weight: float = 1e-5  # weight of the KL divergence in nats, beside the squared error averaged over pixels
     kl_warmup: float = 0.1  # share of the steps over which the weight of the KL divergence grows from 0
-    spectrum_weight: float = 2.0  # of the local spectra's difference, 0: none; docs/LOG.md, "The VAE's blur, continued"
-    spectrum_from: float = 0.5  # share of the steps after which it counts: first the face, then its detail
-    steps: int = 12_000  # of the whole training
+    spectrum_weight: float = 2.0  # weight of the local spectrum loss, 0: none; docs/LOG.md, "The VAE's blur, continued"
+    spectrum_from: float = 0.5  # share of the steps after which the local spectrum loss is added
+    steps: int = 12_000  # steps of the whole training
     batch_size: int = 32  # faces a step
-    lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
-    weight_decay: float = 1e-4  # AdamW's
-    ema: float = 0.999  # decay of the averaged weights that are kept
-    seed: int = 0  # of the initial weights, the batches and the noise
+    lr: float = 1e-3  # peak learning rate of AdamW; cosine schedule with 200 steps of warm-up
+    weight_decay: float = 1e-4  # weight decay of AdamW
+    ema: float = 0.999  # decay of the moving average of the weights, which is what is saved
+    seed: int = 0  # random seed of the initial weights, the batches and the noise
     evaluate_every: int = 2_000  # steps between snapshots and grids of samples
-    bf16: bool = True  # autocast in training, where the processor has it: dlcv.repro.bf16
+    bf16: bool = True  # bfloat16 autocast in training, on hardware that computes in it: dlcv.repro.bf16
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim")
@@ -41,12 +41,12 @@ class Recipe:
         recipe.require_between(self, 0, math.inf, "kl_weight", "spectrum_weight")
 
 
-QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a short memory
-STUCK_STEPS, STUCK_MSE = 20_000, 0.05  # the course's check: what is not below by then never will be
+QUICK = {"steps": 300, "evaluate_every": 150, "ema": 0.97}  # a short run needs a faster moving average
+STUCK_STEPS, STUCK_MSE = 20_000, 0.05  # the course's check: a higher error by then will hardly fall below it
 
 
 def stuck_warning(done: int, mse: float) -> str | None:
-    """What to say when the course's check fails."""
+    """A warning for mean squared error `mse` after `done` steps, or None where the course's check passes."""
     if done < STUCK_STEPS or mse < STUCK_MSE:
         return None
     return (
@@ -75,7 +75,7 @@ def main() -> None:
 
     device = start(r.batch_size)
 
-    # Data: whole in memory. What choosing needs is held out of training; test faces are not read here.
+    # Data: whole in memory. Faces for model selection are held out of training; test faces are not read here.
     _, images = read_faces(args.data, "train")
     training, held_out = hold_out(len(images))
 
@@ -86,7 +86,7 @@ def main() -> None:
     average = ema(model, r.ema)
     averaged = cast(VAE, average.module)
     optimizer = torch.optim.AdamW(model.parameters(), lr=r.lr, weight_decay=r.weight_decay)
-    parallel_model = parallel(model)  # several processes (torchrun): their gradients' mean
+    parallel_model = parallel(model)  # averages gradients over torchrun's processes, if several
 
     def faces(rows: torch.Tensor) -> torch.Tensor:
         return to_float(images[rows].to(device)).to(memory_format=torch.channels_last)

@@ -23,19 +23,19 @@ from dlcv import cli, recipe
 class Recipe:
     vae: str = "runs/vae_seed0/model.pth"  # checkpoint of the VAE whose latents are learned
     width: int = 512  # units of the flow's layers
-    steps: int = 6_000  # of the whole training
+    steps: int = 6_000  # steps of the whole training
     batch_size: int = 512  # latents a step
-    lr: float = 1e-3  # peak of a cosine schedule with 200 steps of warm-up, AdamW
-    weight_decay: float = 1e-2  # AdamW's
-    ema: float = 0.998  # decay of the averaged weights that are kept
-    seed: int = 0  # of the initial weights, the batches and the noise
+    lr: float = 1e-3  # peak learning rate of AdamW; cosine schedule with 200 steps of warm-up
+    weight_decay: float = 1e-2  # weight decay of AdamW
+    ema: float = 0.998  # decay of the moving average of the weights, which is what is saved
+    seed: int = 0  # random seed of the initial weights, the batches and the noise
     evaluate_every: int = 1_000  # steps between looks at held-out faces and grids of samples
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "width")
 
 
-QUICK = {  # a short run needs a short memory; of train_vae.py --quick
+QUICK = {  # for the VAE of train_vae.py --quick; a short run needs a faster moving average
     "vae": "runs/vae_seed0_quick/model.pth", "steps": 200, "evaluate_every": 100, "ema": 0.97, "width": 128,
 }  # fmt: skip
 
@@ -86,7 +86,7 @@ def main() -> None:
     networks = {name: value for name, value in vae.state_dict().items() if not name.startswith("flow.")}
     whole.load_state_dict(whole.state_dict() | networks)
     optimizer = torch.optim.AdamW(flow.parameters(), lr=r.lr, weight_decay=r.weight_decay)
-    parallel_flow = parallel(flow)  # several processes (torchrun): their gradients' mean
+    parallel_flow = parallel(flow)  # averages gradients over torchrun's processes, if several
     Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
     def draw(of: tuple[torch.Tensor, torch.Tensor], n: int, generator: torch.Generator) -> Batch:

@@ -31,9 +31,9 @@ def ema(model: nn.Module, decay: float, warmup: bool = False, buffers: bool = Tr
 
 @torch.no_grad()
 def settle(network: nn.Module, batches: Iterable[tuple[torch.Tensor, ...]], iterations: int = 30) -> None:
-    """Takes batch norm's statistics anew, over `batches` of inputs, and lets spectral norm find its vectors.
+    """Recomputes batch norm's statistics over `batches` of inputs, and spectral norm's vectors by power iteration.
 
-    Averaged weights see other activations than the weights that they are averages of: with the running statistics of
+    Averaged weights give other activations than the weights they were averaged from: with the running statistics of
     training, averaged generators give dull pictures (docs/LOG.md, "SAGAN: averaged weights and their statistics"). As
     torch.optim.swa_utils.update_bn, for networks of several inputs. Spectral norm divides by a norm estimated from unit
     vectors; averaged, these are shorter than 1 and the estimate is too small. Power iterations renew them.

@@ -202,8 +202,8 @@ def packages_needed(usage: str | None) -> Iterator[None]:
 def run(main: Callable[[], int | None], prog: str) -> NoReturn:
     """Calls `main` and exits with its code; a UserError becomes the line `prog: message` on stderr.
 
-    Where the command line says --prog NAME, as the wrappers do, that name stands there instead. So do other ends that
-    are not a fault of the program: a package that is not installed, no memory, a full disk, a signal.
+    Where the command line says --prog NAME, as the wrappers do, NAME replaces `prog`. Other ends that are no fault of
+    the program become such a line, too: a package that is not installed, no memory, a full disk, a signal.
     """
     prog = called_as(prog)
     _prepare_streams()
@@ -243,7 +243,7 @@ def run(main: Callable[[], int | None], prog: str) -> NoReturn:
 
 
 def _told_once(message: str) -> str:
-    """The message, but in one only of the processes that torchrun starts on a machine: all make the same mistake."""
+    """The message; "" in all but the first of torchrun's processes on a machine, since all fail in the same way."""
     return "" if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("LOCAL_RANK") != "0" else message
 
 
@@ -260,7 +260,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def _prepare_streams() -> None:
-    """Printing never ends a command for its characters, and a closed standard stream stays one that cannot be used.
+    """Makes printing safe from characters that cannot be encoded, and keeps closed standard streams unusable.
 
     The number of a closed stream (`>&-`) would otherwise go to the next file that is opened, and what is printed into
     that file.

@@ -126,7 +126,7 @@ def any_process(*flags: bool) -> tuple[bool, ...]:
 
 
 def on_first(function: Callable[[], T]) -> T:
-    """What process 0 gets from `function`, in all processes; a UserError there ends all, and only process 0 tells."""
+    """What process 0 gets from `function`, in all processes; a UserError there ends all, reported by process 0."""
     if world_size() == 1:
         return function()
     error: UserError | None = None

@@ -135,10 +135,10 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, object]], columns: Iterab
 def write_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Writes files into a folder, all of them or none.
 
-    They are written to a temporary folder first. Where `folder` is not there yet, that one lies beside it and gets its
-    name at once. A folder that is there stays (its owner and rights, other files, a shell that stands in it): then the
-    temporary one lies inside, and the files move up with signals held back; if one move fails, those before it are
-    undone. What an earlier process left when it was killed is removed. Raises UserError when the folder cannot be
+    They are written to a temporary folder first. If `folder` does not exist yet, the temporary one is made beside it
+    and renamed. An existing folder is kept (its owner and rights, its other files, shells that work in it): the
+    temporary one is then made inside, and its files are moved up while signals are held back; if one move fails, those
+    before it are undone. Temporary folders of killed processes are removed. Raises UserError when the folder cannot be
     created or written.
     """
     check_folder(folder, contents)

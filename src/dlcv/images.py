@@ -18,7 +18,7 @@ MAX_BYTES = 4 * MAX_PIXELS  # of a file
 _FLAT, _VARIED = (
     64,
     128,
-)  # of 256 levels: colours that vary less show nothing, an alpha that varies more shows a picture
+)  # ranges of 256 levels: below the first, colours show nothing; from the second up, alpha shows a picture
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -18,7 +18,7 @@ from dlcv.models.stylegan2 import StyleGAN2Generator
 from dlcv.similarity import Distance, Frame, l2_distance
 
 TUNE_FROM = 0.7  # share of the iterations after which `tune` turns from the latents to the generator
-COARSE = ((0.1, 8), (0.2, 4), (0.3, 2))  # until which share of the iterations `coarse` compares how many pixels as one
+COARSE = ((0.1, 8), (0.2, 4), (0.3, 2))  # of `coarse`: (until this share of the iterations, pooling factor)
 METRICS = ("l2", "lpips", "cosine")
 METHODS = ("coarse", "pull", "noise", "tune")
 
@@ -46,7 +46,7 @@ class Inversion:
 
 @dataclass(frozen=True)
 class Start:
-    """Where every search begins, and what w is like."""
+    """The starting point of every search, and the mean and standard deviation of w."""
 
     z: torch.Tensor  # (D,) the z whose w is nearest to the mean, of 10,000
     mean: torch.Tensor  # (D,) of w
@@ -63,7 +63,7 @@ def find_start(g: StyleGAN2Generator, count: int = 10_000) -> Start:
 
 
 def face_weights(size: int, frame: Frame) -> torch.Tensor:
-    """(size, size) weights of mean 1: Gaussians of a tenth of the frame around eyes and mouth."""
+    """(size, size) weights of mean 1: Gaussians of standard deviation 0.1 (of the side) around eyes and mouth."""
     centres = (torch.arange(size) + 0.5) / size
     bumps = [torch.exp(-((centres[:, None] - y) ** 2 + (centres - x) ** 2) / (2 * 0.1**2)) for x, y in frame.points]
     total = torch.stack(bumps).sum(0)
@@ -71,7 +71,7 @@ def face_weights(size: int, frame: Frame) -> torch.Tensor:
 
 
 class Search(nn.Module):
-    """What an inversion changes, for N images: latents, and with the methods noise and a generator of its own."""
+    """What is optimised for `count` images: latents; with the method `noise` the noise, with `tune` the generator."""
 
     def __init__(self, g: StyleGAN2Generator, settings: Inversion, start: Start, count: int) -> None:
         super().__init__()
@@ -119,13 +119,14 @@ class Objective:
         self.face_weights = face_weights(targets.shape[2], frame).to(targets)
 
     def pixels(self, images: torch.Tensor, step: int) -> torch.Tensor:
-        """The L2 distance, with `coarse` of smaller images at first."""
+        """The L2 distance (N,) to images (N, 3, H, H) in [-1, 1]; with `coarse` of averaged pixels at first."""
         share = step / self.settings.iterations
         factor = next((f for until, f in COARSE if share < until), 1) if self.settings.coarse else 1
         factor = min(factor, images.shape[2])
         return l2_distance(F.avg_pool2d(images, factor), F.avg_pool2d(self.targets, factor))
 
     def __call__(self, search: Search, step: int) -> torch.Tensor:
+        """The loss of each image, (N,), at step `step` from 0."""
         s, images = self.settings, search()
         loss = self.pixels(images, step)
         if s.loss == "own":

@@ -35,8 +35,8 @@ def local_spectrum(x: torch.Tensor, size: int = 16) -> torch.Tensor:
 def spectrum_loss(recon: torch.Tensor, x: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
     """Mean absolute difference of both local spectra: images (B, C, H, W) in [0, 1] -> 0-d. H and W at least 17.
 
-    Where squared error averages over what it cannot know, this asks for as much fine detail as there is, wherever in a
-    window it lies: the spectrogram losses of audio (Arik et al. 2019, arXiv:1808.06719) in two dimensions. Each call
+    Squared error blurs detail that cannot be predicted; this compares how much detail a window has, not where in the
+    window it is: the spectrogram losses of audio (Arik et al. 2019, arXiv:1808.06719) in two dimensions. Each call
     draws the windows' size and place: where they never move, a network puts a dot in the middle of each (docs/LOG.md,
     "VAE with the local spectrum: the run; the last seeds").
     """

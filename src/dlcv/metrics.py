@@ -150,11 +150,11 @@ def extract(features: Features, images: torch.Tensor, batch_size: int = 4, progr
 
 
 def kept_features(kind: str, features: Features, images: torch.Tensor, cache: Path | None) -> np.ndarray:
-    """`extract`, once for the same pixels: kept in `cache` under `kind` and the pixels' SHA-256.
+    """`extract`, float64 (N, D), computed once for the same pixels: kept in `cache` under `kind` and their SHA-256.
 
-    What cannot be read is computed anew; a cache that cannot be written gets a remark on stderr, and does no harm; with
-    None nothing is kept. (The networks need no place in the name: each kind has one, of a pinned package or a verified
-    file.)
+    A file that cannot be read is computed anew; a cache that cannot be written is only reported on stderr; with None
+    nothing is kept. (The weights are not part of the name: each kind stands for one network, of a pinned package or a
+    verified file.)
     """
     if cache is None:
         return extract(features, images, progress=True)
@@ -231,8 +231,8 @@ def kernel_distance(
 ) -> tuple[float, float]:
     """Kernel distance (KID; Binkowski et al. 2018): unbiased squared MMD with the kernel (x·y / D + 1)³.
 
-    Mean and standard deviation over random subsets of features (N, D) and (M, D). Where there are no more images than a
-    subset takes, each subset would be all of them, and the spread nothing: then a subset is half of them. Raises
+    Mean and standard deviation over random subsets of features (N, D) and (M, D). With no more images than
+    `subset_size` every subset would be the whole set and the deviation 0: then a subset is half of them. Raises
     UserError for fewer than four images.
     """
     fewest = min(len(a), len(b))

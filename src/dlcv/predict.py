@@ -20,7 +20,7 @@ def predict_labels(model: nn.Module, images: torch.Tensor, batch_size: int = 100
 
     `model` takes floating-point images in [0, 1] and returns logits (B, classes); it must be in eval mode.
     float32 decides, unless the two largest logits are within TIE_MARGIN: then float64 does. A non-finite logit raises
-    FloatingPointError. `progress` is the word for it on a terminal.
+    FloatingPointError. `progress` labels the progress line on a terminal.
     """
     device = next(model.parameters()).device
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

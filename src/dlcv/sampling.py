@@ -24,7 +24,7 @@ def sample_images(
     """uint8 (N, H, W, 3) of `generate` (float64 (B, Z) -> (B, 3, H, W) in [-1, 1]) for float64 `noise` (N, Z).
 
     In float64 the order of summation changes a value by some 1e-15: no rounding to 256 levels sees that. Raises
-    FloatingPointError at a value that is not finite. `progress` is the word for it on a terminal.
+    FloatingPointError at a value that is not finite. `progress` labels the progress line on a terminal.
     """
     assert noise.dtype == torch.float64
     parts = []
@@ -45,7 +45,7 @@ def sample_digits(
     batch_size: int = 8,
     progress: str = "",
 ) -> np.ndarray:
-    """`sample_images` of a conditional generator, (B, Z) and digits (B,) -> images, for digits int64 (N,)."""
+    """`sample_images` for `model`(latents (B, Z), digits (B,)) -> images, of `noise` (N, Z) and `digits` int64 (N,)."""
     labelled = torch.cat([noise, digits[:, None].double()], dim=1)  # one tensor, so that both are cut alike
     return sample_images(lambda part: model(part[:, :-1], part[:, -1].long()), labelled, batch_size, progress)
 

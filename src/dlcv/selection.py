@@ -63,7 +63,7 @@ def _network(width: int = 32) -> nn.Sequential:
 def reverse_validation(
     model: nn.Module, unlabelled: torch.Tensor, source_images: torch.Tensor, source_labels: torch.Tensor, steps: int
 ) -> float:
-    """reverse_accuracy of the labels that the model, in eval mode, gives to the `unlabelled` target images."""
+    """`reverse_accuracy` of the labels that the model, in eval mode, predicts for `unlabelled` (N, 3, 28, 28) uint8."""
     pseudo_labels = torch.from_numpy(predict_labels(model, unlabelled))
     return reverse_accuracy(unlabelled, pseudo_labels, source_images, source_labels, steps=steps)
 

@@ -1,4 +1,4 @@
-"""Many trainings, one after the other or a few at a time: what is done stays done, what was begun goes on."""
+"""Many trainings, one after the other or a few at a time: finished ones are skipped, interrupted ones resumed."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from dlcv.cli import ArgumentParser, UsageError
 
 @dataclass(frozen=True)
 class Job:
-    """A script with its flags, without --out; done when out/`product` is there. `resume`: its flags to go on."""
+    """A script and its flags without --out; done when out/`product` exists. `resume`: flags that let it continue."""
 
     out: Path
     script: Path

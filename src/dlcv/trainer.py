@@ -25,7 +25,7 @@ from dlcv.checkpoint import current_commit, load_model, save_checkpoint
 from dlcv.cli import UserError
 from dlcv.files import atomic_path, check_writable
 
-FIRST_STEPS = 20  # by which a run says how long it will take
+FIRST_STEPS = 20  # steps that are timed to estimate how long a run will take
 MAGIC = b"dlcv run 1\n"  # first line of a save; then the SHA-256 of the rest in hexadecimal, a line end, the rest
 
 

@@ -18,29 +18,29 @@ CONFIGS = Path(__file__).resolve().parent / "part2" / "configs"
 class Recipe:
     model: Literal["TwoLayerNet", "VanillaCNN", "MyModel", "ResNet-32"] = "ResNet-32"  # the network
     batch_size: int = 128  # images a step
-    learning_rate: float = 0.1  # peak, SGD
+    learning_rate: float = 0.1  # peak learning rate of SGD
     schedule: Literal["steps", "triangular"] = "steps"  # fall after epochs step1 and step2, or rise and fall linearly
-    step1: int = 6  # epoch after which the learning rate is a tenth
-    step2: int = 8  # epoch after which it is a hundredth
-    warmup: int = 0  # epochs during which it rises, by 1 / warmup each
+    step1: int = 6  # epoch after which the learning rate is a tenth of its peak (schedule steps)
+    step2: int = 8  # epoch after which the learning rate is a hundredth of its peak (schedule steps)
+    warmup: int = 0  # epochs over which the learning rate rises to its peak (schedule steps)
     epochs: int = 10  # passes over the training images
-    momentum: float = 0.9  # SGD's
+    momentum: float = 0.9  # momentum of SGD
     nesterov: bool = False  # Nesterov's momentum
     reg: float = 0.0005  # weight decay
     loss_type: Literal["CE", "Focal"] = "CE"  # cross entropy, or (class-balanced) focal loss
-    label_smoothing: float = 0.0  # of the cross entropy
-    beta: float = 0.0  # of the class weights by effective numbers; 0 weighs all classes alike
-    gamma: float = 0.0  # of the focal loss; 0 is cross entropy
+    label_smoothing: float = 0.0  # label smoothing of the cross entropy
+    beta: float = 0.0  # beta of the class weights by effective numbers; 0 weighs all classes alike
+    gamma: float = 0.0  # focusing exponent of the focal loss; 0 is cross entropy
     imbalance: Literal["regular", "imbalance"] = "regular"  # all images, or a long tail of them
     imbalance_factor: float = 100.0  # largest class divided by smallest
     augment: bool = True  # training images moved by up to 4 pixels, half of them mirrored
     border: Literal["black", "reflect"] = "black"  # what moved images show beyond their edge: black, or mirrored pixels
     patch: int = 0  # side of a square in each training image that shows another image instead, pixels; 0: none
-    small: int = 32  # pixels, side of the training images at first
+    small: int = 32  # side of the training images in pixels during the first steps
     small_until: float = 0.0  # share of the steps with these smaller images; then 32 pixels
     validation: int = 5_000  # training images that are held out for choosing; 0 keeps the last epoch
-    bf16: bool = False  # autocast in training, where the processor has it
-    seed: int = 0  # of the initial weights, the order and the augmentation
+    bf16: bool = False  # bfloat16 autocast in training, on hardware that computes in it
+    seed: int = 0  # random seed of the initial weights, the order and the augmentation
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "batch_size", "learning_rate", "epochs")
@@ -74,7 +74,7 @@ _LONG_TAIL = {
     "imbalance": "imbalance", "epochs": 24, "step1": 16, "step2": 21, "warmup": 3, "bf16": True, "validation": 0,
 }  # fmt: skip
 _BALANCED = {**_LONG_TAIL, "loss_type": "Focal", "beta": 0.99, "gamma": 1.0}
-# What the long tail's values are chosen among, with validation images held out; those above and below are the best.
+# Candidates for the long tail's values, compared on held-out validation images; the other recipes use the best ones.
 CHOICES: dict[str, dict[str, object]] = {
     **{f"resnet32_ce_lr_{x}": {**_LONG_TAIL, "validation": 5_000, "learning_rate": x} for x in (0.05, 0.1, 0.2)},
     **{

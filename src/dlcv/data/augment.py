@@ -22,7 +22,7 @@ def random_affine(
 ) -> torch.Tensor:
     """Rotates, scales (by e^±scale), shears and shifts (by ±shift half-widths) each image (N, C, H, W) on its own.
 
-    What comes in from outside repeats the edge, so that no black corner tells source from target.
+    Pixels from outside repeat the edge, so that black corners do not reveal the domain.
     """
     n = len(images)
     angle = _uniform(generator, -math.radians(degrees), math.radians(degrees), n)
@@ -39,14 +39,14 @@ def random_affine(
 def random_colour(
     images: torch.Tensor, generator: torch.Generator, gain: float = 0.5, offset: float = 0.1
 ) -> torch.Tensor:
-    """Multiplies every channel of every image by e^±gain and adds ±offset: tints grey digits, too."""
+    """Multiplies every channel of every image (N, C, H, W) by e^±gain and adds ±offset: tints grey digits, too."""
     shape = (len(images), images.shape[1], 1, 1)
     factor = _uniform(generator, -gain, gain, *shape).exp()
     return images * factor.to(images) + _uniform(generator, -offset, offset, *shape).to(images)
 
 
 def random_polarity(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Turns half of the images in [0, 1] into their negatives: dark on light and light on dark become one."""
+    """Inverts half of the images (N, C, H, W) in [0, 1], so that a network reads dark ink as well as bright ink."""
     flip = (torch.rand((len(images), 1, 1, 1), generator=generator) < 0.5).to(images)
     return images * (1 - 2 * flip) + flip
 

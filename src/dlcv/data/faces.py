@@ -12,7 +12,7 @@ from dlcv.data import folders, splits
 from dlcv.data.layout import find_root, read_csv, spellings
 
 SIZE = 64
-HELD_OUT = 2_903  # training faces that no training sees: choosing is done against them, as many as there are test faces
+HELD_OUT = 2_903  # training faces held out for model selection, at most a ninth of all: dlcv.data.splits.hold_out
 
 
 def face_folder(data: Path | None, split: str, size: int = SIZE) -> Path:

@@ -20,7 +20,7 @@ from dlcv.files import atomic_path
 from dlcv.images import read_rgb
 
 _THREADS = 2  # half of the work is the interpreter's: a third gains nothing: docs/LOG.md, "Decoding small PNGs"
-_FORMAT = 2  # of the cache: to be counted up whenever other pixels come out of the same file
+_FORMAT = 2  # version of the cache: raise it whenever the same file is decoded to other pixels
 _BLOCK = 500  # files that a thread decodes at a time
 _LARGE = 1 << 16  # bytes; no plain PNG of ours has as many, and what has goes to read_rgb, which knows a limit
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,7 +30,7 @@ _GREY, _RGB = 0, 2  # PNG's colour types
 def read_images(folder: Path, names: list[str], size: int, progress: str = "") -> torch.Tensor:
     """The named files of any size and image mode as uint8 (N, 3, size, size) RGB, decoded in threads.
 
-    Raises UserError, naming the file, when one cannot be decoded. `progress` is the word for it on a terminal.
+    Raises UserError, naming the file, when one cannot be decoded. `progress` labels the progress line on a terminal.
     """
     images = np.empty((len(names), 3, size, size), dtype=np.uint8)
 
@@ -126,7 +126,7 @@ def cache_folder() -> Path | None:
 
 
 def read_folder(folder: Path, size: int) -> tuple[list[str], torch.Tensor]:
-    """Names and images of a training folder; decoded once, then taken from a cache (~/.cache/dlcv).
+    """Names, images uint8 (N, 3, size, size) of a folder; decoded once, then taken from a cache (~/.cache/dlcv).
 
     The cache is keyed by the folder's path and every file's name, size and modification time.
     """

@@ -65,7 +65,7 @@ def list_images(folder: Path) -> list[str]:
     """Sorted names of the image files in `folder`.
 
     Raises UserError when there is none, no such folder, or an image's name belongs to something that is no file: a link
-    that leads nowhere left out without a word would cost its points.
+    that leads nowhere, if it were skipped silently, would cost points.
     """
     names = []
     try:

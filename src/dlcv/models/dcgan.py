@@ -17,13 +17,13 @@ from torch.nn.utils.parametrizations import spectral_norm
 class DCGANGeneratorConfig:
     latent_dim: int = 128  # the assignment's LATENT_DIM
     channels: int = 512  # at 4x4, the assignment's CHANNEL_NUM; half as many at each doubling
-    size: int = 256  # of the images in pixels, a power of two
+    size: int = 256  # height and width of the images in pixels, a power of two
 
 
 @dataclass(frozen=True)
 class DCGANDiscriminatorConfig:
     channels: int = 512  # at 4x4; half as many at each doubling
-    size: int = 256  # of the images in pixels, a power of two
+    size: int = 256  # height and width of the images in pixels, a power of two
 
 
 def channels_by_size(channels: int, size: int) -> list[int]:

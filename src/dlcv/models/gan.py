@@ -20,7 +20,7 @@ class GeneratorConfig:
 @dataclass(frozen=True)
 class DiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
-    gain: float = 4.0  # of the logits: spectral norm leaves them so small that the hinge loss never reaches its margin
+    gain: float = 4.0  # factor of the logits, which spectral norm makes too small to reach the hinge loss's margin
 
 
 def _initialise(module: nn.Module) -> None:

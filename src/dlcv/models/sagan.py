@@ -24,7 +24,7 @@ class SAGANGeneratorConfig:
 class SAGANDiscriminatorConfig:
     width: int = 32  # channels at 32x32; 2, 4 and 8 times as many at 16, 8 and 4 pixels
     attention: bool = True
-    gain: float = 4.0  # of the logits: spectral norm leaves them so small that the hinge loss never reaches its margin
+    gain: float = 4.0  # factor of the logits, which spectral norm makes too small to reach the hinge loss's margin
 
 
 class SelfAttention(nn.Module):

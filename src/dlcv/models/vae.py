@@ -15,7 +15,7 @@ class VAEConfig:
     latent_dim: int = 64
     width: int = 32  # channels at 32x32; 2, 4 and 4 times as many at 16, 8 and 4 pixels
     layers: Literal["residual", "plain"] = "residual"  # plain: five convolutions each way, as in DCGAN
-    flow_width: int = 0  # of LatentFlow, 0: none, latents come from the fitted Normal itself
+    flow_width: int = 0  # units of LatentFlow's layers; 0: no flow, latents come from the fitted Normal
 
 
 class Residual(nn.Module):
@@ -101,7 +101,7 @@ class LatentFlow(nn.Module):
         )
         self.last = nn.Linear(width, latent_dim)
         for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)  # begins by standing still
+            nn.init.zeros_(parameter)  # velocity 0: begins as the identity
 
     def velocity(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """(B, Z) at times (B,) in [0, 1] -> (B, Z)."""
