@@ -1,6 +1,8 @@
 """How far apart the two domains lie in the features of the published DANN and improved models.
 
     python experiments/domain_distance.py            # writes docs/results/domain_distance.csv; five minutes
+    python experiments/study_digits.py dann --modes source --seeds 0 --out runs/strength0
+    python experiments/domain_distance.py --strength0 runs/strength0    # and networks trained without an adversary
 
 A linear classifier (logistic regression) learns to tell source from target test images by their features, the 128 of
 the last hidden layer, and is tested on others. Its error e gives the proxy A-distance 2 (1 - 2 e): 0 where the domains
@@ -12,6 +14,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # tables
 
 from dlcv import cli
 
@@ -20,16 +23,16 @@ with cli.packages_needed(__doc__):
     import torch
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
+    from tables import record
 
     from dlcv import repro
     from dlcv.checkpoint import CHECKPOINTS, digest_of, load_model
     from dlcv.data.digits import PAIRS, read_folder, split_folder
-    from dlcv.files import write_rows
     from dlcv.images import to_float
     from dlcv.models.digit_net import SOURCE, TARGET, DigitNet
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "results" / "domain_distance.csv"
-METHODS = ("dann", "uda")
+METHODS = ("dann", "uda")  # of checkpoints/
 SPLITS = 5
 
 
@@ -52,10 +55,25 @@ def main() -> None:
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of dann_*.pth and uda_*.pth")
     parser.add_argument("--data", type=Path, help="folder of the data; hw3_data or data/hw3_data if not given")
     parser.add_argument("--images", type=int, default=2_000, help="test images of each domain, drawn with a fixed seed")
-    parser.add_argument("--out", type=Path, default=OUT, help="the csv file")
+    parser.add_argument(
+        "--strength0",
+        type=Path,
+        metavar="RUNS",
+        help="measure these networks, too: the runs of `study_digits.py dann --modes source`, those of seed 0",
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="the csv file; lines of other networks in it are kept")
     args = parser.parse_args()
     if args.images < 10:
         raise cli.UsageError(f"--images {args.images}: at least 10")
+    paths = {
+        (method, *pair): args.checkpoints / f"{method}_{'_'.join(pair)}.pth" for method in METHODS for pair in PAIRS
+    }
+    if args.strength0:
+        models = {("source", s, t): args.strength0 / f"{s}_{t}_source_seed0" / "model.pth" for s, t in PAIRS}
+        trained = {key: path for key, path in models.items() if path.exists()}
+        if not trained:
+            raise cli.UserError(f"{args.strength0} has no run of mode source with seed 0")
+        paths |= trained
     repro.exact_float32()
     images = {}
     for domain in {name for pair in PAIRS for name in pair}:
@@ -65,22 +83,20 @@ def main() -> None:
         images[domain] = every[np.random.RandomState(0).permutation(len(every))[: args.images]]
     columns = ("method", "source", "target", "sha256", "images", "splits", "error", "a_distance", "a_distance_std")
     rows = []
-    for method in METHODS:
-        for source, target in PAIRS:
-            path = args.checkpoints / f"{method}_{source}_{target}.pth"
-            model = load_model(DigitNet, path)
-            features = []
-            for name, side in ((source, SOURCE), (target, TARGET)):
-                with torch.inference_mode():
-                    parts = [model.extract(to_float(part), side) for part in images[name].split(250)]
-                features.append(torch.cat(parts).double().numpy())
-            errors = np.array(domain_errors(*features))
-            distances = 2 * (1 - 2 * errors)
-            values = (f"{x:.4f}" for x in (errors.mean(), distances.mean(), distances.std(ddof=1)))
-            row = (method, source, target, digest_of(path), args.images, SPLITS, *values)
-            rows.append(dict(zip(columns, row, strict=True)))
-            print(f"{method} {source}→{target}: A-distance {distances.mean():.2f}", flush=True)
-    write_rows(args.out, rows)
+    for (method, source, target), path in paths.items():
+        model = load_model(DigitNet, path)
+        features = []
+        for name, side in ((source, SOURCE), (target, TARGET)):
+            with torch.inference_mode():
+                parts = [model.extract(to_float(part), side) for part in images[name].split(250)]
+            features.append(torch.cat(parts).double().numpy())
+        errors = np.array(domain_errors(*features))
+        distances = 2 * (1 - 2 * errors)
+        values = (f"{x:.4f}" for x in (errors.mean(), distances.mean(), distances.std(ddof=1)))
+        row = (method, source, target, digest_of(path), args.images, SPLITS, *values)
+        rows.append(dict(zip(columns, row, strict=True)))
+        print(f"{method} {source}→{target}: A-distance {distances.mean():.2f}", flush=True)
+    record(args.out, rows, ("method", "source", "target"))
 
 
 if __name__ == "__main__":

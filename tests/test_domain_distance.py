@@ -1,6 +1,5 @@
 """experiments/domain_distance.py: the linear domain classifier at its limits, and the command on tiny networks."""
 
-import csv
 import importlib.util
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from conftest import REPO, assert_one_line, run_script
 
 from dlcv.checkpoint import save_checkpoint
 from dlcv.data.digits import PAIRS
+from dlcv.files import read_rows
 from dlcv.models.digit_net import DigitNet, DigitNetConfig
 
 SCRIPT = REPO / "experiments" / "domain_distance.py"
@@ -36,7 +36,19 @@ def test_the_command(digits: Path, tmp_path: Path) -> None:
     assert_one_line(run_script(*words, "--images", 11), 1, "give --images 10 or fewer")
     result = run_script(*words, "--images", 10)
     assert result.returncode == 0, result.stderr
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
-    assert [(row["source"], row["target"]) for row in rows] == [*PAIRS, *PAIRS]
-    for row in rows:
+    rows = {(row["method"], row["source"], row["target"]): row for row in read_rows(tmp_path / "out.csv")}
+    assert rows.keys() == {(method, *pair) for method in ("dann", "uda") for pair in PAIRS}
+    for row in rows.values():
         assert float(row["a_distance"]) == pytest.approx(2 * (1 - 2 * float(row["error"])), abs=1e-3)
+
+    # Networks that were trained without an adversary are measured beside them; the other lines stay.
+    run = tmp_path / "runs" / "usps_mnistm_source_seed0"
+    assert_one_line(run_script(*words, "--images", 10, "--strength0", tmp_path / "runs"), 1, "no run of mode source")
+    run.mkdir(parents=True)
+    (tmp_path / "dann_usps_mnistm.pth").rename(run / "model.pth")
+    save_checkpoint(tmp_path / "dann_usps_mnistm.pth", DigitNet(DigitNetConfig(width=2, hidden=4)), {})
+    assert run_script(*words, "--images", 10, "--strength0", tmp_path / "runs").returncode == 0
+    more = {(row["method"], row["source"], row["target"]): row for row in read_rows(tmp_path / "out.csv")}
+    assert more.keys() == rows.keys() | {("source", "usps", "mnistm")}
+    before, after = rows["dann", "usps", "mnistm"], more["source", "usps", "mnistm"]
+    assert before | {"method": "source"} == after
