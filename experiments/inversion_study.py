@@ -1,4 +1,4 @@
-"""The inversion experiment of EEE7331's question 2, whole: what is done stays done, what was begun goes on.
+"""The whole inversion experiment of EEE7331's question 2: skips finished runs and resumes interrupted ones.
 
     python experiments/inversion_study.py --targets data/inversion/aligned        # everything, some hours
     python experiments/inversion_study.py --targets data/inversion/aligned --list # what is done and what is left
@@ -7,8 +7,9 @@
    300 iterations; the methods that the proposed one combines. Never on the targets. Writes RUNS/choice.json.
 2. Measuring, on the targets: {Z, W, W+} x {MSE, own loss}, every method alone and the proposed one in W+ with the own
    loss; 1,000 iterations of Adam at 0.01, one start, one noise.
-3. Writing: docs/results/inversion.csv (a line for every run and image), inversion_choice.csv (stage 1) and
-   inversion_settings.csv (everything that a repetition needs), and the tables of docs/models/stylegan2.md.
+3. Writing: docs/results/inversion.csv (a line for every run and image), inversion_terms.csv (the same without each term
+   of the own loss), inversion_choice.csv (stage 1) and inversion_settings.csv (everything that a repetition needs), and
+   the tables of docs/models/stylegan2.md.
 
 Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7be5be79.pth
 """
@@ -46,6 +47,8 @@ TRIED: Mapping[str, tuple[float, ...]] = {  # below and above the start
     "lpips-weight": (0.03, 0.3), "cosine-weight": (0.015, 0.15), "face-weight": (0.0, 3.0), "pull": (0.0003, 0.003),
 }  # fmt: skip
 SPACES, LOSSES = ("z", "w", "w+"), ("mse", "own")
+WITHOUT = "w+_own_without-"  # the own loss without one of its terms
+TERMS = ("lpips", "cosine", "face")  # of the own loss, beside the MSE
 
 
 def flags(space: str, loss: str, methods: tuple[str, ...], weights: Mapping[str, float]) -> tuple[str, ...]:
@@ -95,6 +98,7 @@ def measurements(targets: Path, runs: Path, chosen: Mapping[str, Any], more: tup
     plans = {f"{space}_{loss}": flags(space, loss, (), weights) for space in SPACES for loss in LOSSES}
     plans |= {f"w+_own_{method}": flags("w+", "own", (method,), weights) for method in METHODS}
     plans["proposed"] = flags("w+", "own", tuple(chosen["methods"]), weights)
+    plans |= {f"{WITHOUT}{term}": flags("w+", "own", (), weights | {f"{term}-weight": 0.0}) for term in TERMS}
     return {name: run(targets, runs / "targets" / name, (*words, *more)) for name, words in plans.items()}
 
 
@@ -106,10 +110,13 @@ def read_summary(run: Job) -> dict[str, Any]:
 def write_results(path: Path, measured: Mapping[str, Job], chosen: Mapping[str, Any]) -> None:
     """The csv of all images, and beside it those of the choice and of the settings."""
     lines: list[dict[str, object]] = []
+    terms: list[dict[str, object]] = []
     for name, done in measured.items():
         rows = read_rows(done.out / "metrics.csv")
-        lines += [{"run": name, **{key: row[key] for key in ("image_name", *METRICS, "seconds")}} for row in rows]
+        into = terms if name.startswith(WITHOUT) else lines
+        into += [{"run": name, **{key: row[key] for key in ("image_name", *METRICS, "seconds")}} for row in rows]
     write_rows(path, lines)
+    write_rows(path.with_name(f"{path.stem}_terms.csv"), terms)
     scores: list[dict[str, object]] = [
         {"run": name, "score": f"{value:.4f}"} for name, value in chosen["scores"].items()
     ]
@@ -127,12 +134,16 @@ def write_results(path: Path, measured: Mapping[str, Job], chosen: Mapping[str, 
 
 def tables(path: Path) -> dict[str, str]:
     """The Markdown tables of the results, by name."""
-    rows = [(row["title"], row["images"], *(row[m] for m in METRICS), row["seconds"]) for row in inversion_rows(path)]
+    rows, terms = (
+        [(row["title"], row["images"], *(row[m] for m in METRICS), row["seconds"]) for row in inversion_rows(file)]
+        for file in (path, path.with_name(f"{path.stem}_terms.csv"))
+    )
     columns = ("space, loss, method", "targets", "L2 distance", "LPIPS", "cosine distance", "seconds")
     choice = read_rows(path.with_name(f"{path.stem}_choice.csv"))
     settings = read_rows(path.with_name(f"{path.stem}_settings.csv"))
     return {
         "inversion results": markdown(columns, rows),
+        "inversion terms": markdown(columns, terms),
         "inversion choice": markdown(("run", "score"), [(row["run"], row["score"]) for row in choice]),
         "inversion settings": markdown(("setting", "value"), [(row["setting"], row["value"]) for row in settings]),
     }

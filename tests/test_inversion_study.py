@@ -65,7 +65,7 @@ def test_the_whole_experiment(faces: Path, inverted: list[study.Job], tmp_path: 
     assert result.returncode == 0, result.stderr
     first = [run for run in inverted if "choice" in run.out.parts]
     then = [run for run in inverted if "targets" in run.out.parts]
-    assert len(first) == 2 + 8 + len(METHODS) and len(then) == 6 + len(METHODS) + 1
+    assert len(first) == 2 + 8 + len(METHODS) and len(then) == 6 + len(METHODS) + 1 + 3  # 3: terms of the loss
     assert all(run.flags[0] == str(tmp_path / "runs" / "choice_faces") for run in first)  # never the targets
     assert len(list((tmp_path / "runs" / "choice_faces").glob("*.png"))) == 4  # all that are held out of 36
     assert all(run.flags[0] == str(tmp_path / "t") and run.flags[-2:] == ("--evaluate-every", "10") for run in then)
@@ -73,6 +73,11 @@ def test_the_whole_experiment(faces: Path, inverted: list[study.Job], tmp_path: 
     rows = list(csv.DictReader((tmp_path / "inversion.csv").open()))
     assert [row["run"] for row in rows][:6] == ["z_mse", "z_own", "w_mse", "w_own", "w+_mse", "w+_own"]
     assert rows[-1]["run"] == "proposed" and "| proposed | 1 | 0." in result.stdout
+    terms = [row["run"] for row in csv.DictReader((tmp_path / "inversion_terms.csv").open())]
+    assert terms == ["w+_own_without-lpips", "w+_own_without-cosine", "w+_own_without-face"]
+    own, *without = (dict(zip(run.flags[1::2], run.flags[2::2], strict=False)) for run in (then[5], *then[-3:]))
+    for term, weights in zip(("lpips", "cosine", "face"), without, strict=True):
+        assert weights == own | {f"--{term}-weight": "0.0"}  # only this term is missing
     settings = {row["setting"]: row["value"] for row in csv.DictReader((tmp_path / "inversion_settings.csv").open())}
     assert settings["iterations"] == "1000" and settings["generator"] == "12ab" and settings["choice_faces"] == "20"
     choice = list(csv.DictReader((tmp_path / "inversion_choice.csv").open()))
