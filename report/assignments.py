@@ -169,14 +169,14 @@ def page(assignment: Assignment, root: Path = ROOT) -> str:
         code = links(tuple(name for name in row.code if (root / name).exists()))
         rows.append((row.problem, row.points, row.asked, code, result))
     incomplete = [row.problem for row in assignment.rows if row.missing(root)]
-    told = f"Files are missing for {', '.join(incomplete)}." if incomplete else "No file is missing."
+    note = f"Files are missing for {', '.join(incomplete)}." if incomplete else "No file is missing."
     columns: tuple[str, ...] = ("sub-problem", "points", "asked", "code", "result")
     if not any(row.points for row in assignment.rows):
-        told += " The assignment's text gives no points for its sub-problems."
+        note += " The assignment's text gives no points for its sub-problems."
         columns, rows = columns[:1] + columns[2:], [row[:1] + row[2:] for row in rows]
     elif not all(row.points for row in assignment.rows):
-        told += " Where the points are empty, the assignment's text gives none."
-    return f"# {assignment.title}\n\nWritten by report/assignments.py. {told}\n\n{markdown(columns, rows)}\n"
+        note += " Where the points are empty, the assignment's text gives none."
+    return f"# {assignment.title}\n\nWritten by report/assignments.py. {note}\n\n{markdown(columns, rows)}\n"
 
 
 def table(root: Path = ROOT) -> str:

@@ -145,10 +145,10 @@ def neighbour_table(z: np.ndarray, labels: np.ndarray) -> str:
     named = votes.argmax(1)
     rows = []
     for kind in np.unique(labels):
-        mine = named[labels == kind]
-        wrong = np.bincount(mine[mine != kind], minlength=10)
-        other = f"{CLASSES[wrong.argmax()]} ({100 * wrong.max() / len(mine):.0f})" if wrong.any() else ""
-        rows.append((CLASSES[kind], f"{100 * (mine == kind).mean():.0f}", other))
+        predicted = named[labels == kind]
+        wrong = np.bincount(predicted[predicted != kind], minlength=10)
+        other = f"{CLASSES[wrong.argmax()]} ({100 * wrong.max() / len(predicted):.0f})" if wrong.any() else ""
+        rows.append((CLASSES[kind], f"{100 * (predicted == kind).mean():.0f}", other))
     rows.append((f"all (n = {len(z):,})", f"{100 * (named == labels).mean():.0f}", ""))
     return markdown(("class", "named correctly, %", "most often mistaken for (%)"), rows)
 
@@ -223,9 +223,9 @@ def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
     ends = [4, GRID * side - 4]
     down, right = ([f"{values[0]:.1f}", f"{values[-1]:.1f}"] for values in axes_values[1:])
     panels = list(zip(axes_values[0], np.split(images, GRID), strict=True))
-    for name, some in ((path.name, panels[: GRID // 2]), (f"{path.stem}_2{path.suffix}", panels[GRID // 2 :])):
+    for name, half in ((path.name, panels[: GRID // 2]), (f"{path.stem}_2{path.suffix}", panels[GRID // 2 :])):
         figure, grid = plt.subplots(3, 2, figsize=(TEXT_WIDTH, 9.6))
-        for index, (axes, (value, plane)) in enumerate(zip(grid.flat, some, strict=True)):
+        for index, (axes, (value, plane)) in enumerate(zip(grid.flat, half, strict=True)):
             axes.imshow(make_grid(np.repeat(plane, 3, axis=3), GRID, padding=1))
             axes.set_title(f"z1 = {value:.1f}", fontsize=9, pad=3)
             axes.tick_params(length=0, labelsize=8, pad=2)
@@ -262,8 +262,8 @@ def main() -> None:
     add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of fashion_mnist.npz (default: data)")
     args = parser.parse_args()
-    found = args.runs.glob("autoencoder_seed*/model.pth")
-    runs = sorted(path.parent for path in found if re.fullmatch(r"autoencoder_seed\d+", path.parent.name))
+    checkpoints = args.runs.glob("autoencoder_seed*/model.pth")
+    runs = sorted(path.parent for path in checkpoints if re.fullmatch(r"autoencoder_seed\d+", path.parent.name))
     if not runs and not (DOCS / "results" / "autoencoder_runs.csv").exists():
         raise cli.UserError(f"no autoencoder_seed*/model.pth below {args.runs}: python train/train_autoencoder.py")
     model = load_model(Autoencoder, args.checkpoint)
@@ -287,9 +287,9 @@ def main() -> None:
         written["autoencoder curve"] = markdown(("figure of the loss", "seed"), [("autoencoder_curve.png", seed)])
     card = DOCS / "models" / "autoencoder.md"
     fill([card] if card.exists() else [], written)  # it is not in what is handed in
-    some = np.random.RandomState(0).permutation(len(z))[:POINTS]
-    draw_latents(z[some], labels.numpy()[some], args.out / "autoencoder_latents.png")
-    write_html(z[some[:TURNED]], labels.numpy()[some[:TURNED]], args.out / "autoencoder_latents.html")
+    subset = np.random.RandomState(0).permutation(len(z))[:POINTS]
+    draw_latents(z[subset], labels.numpy()[subset], args.out / "autoencoder_latents.png")
+    write_html(z[subset[:TURNED]], labels.numpy()[subset[:TURNED]], args.out / "autoencoder_latents.html")
     draw_grid(model, z, args.out / "autoencoder_grid.png")
     draw_reconstructions(model, test_images, test_labels, args.out / "autoencoder_reconstructions.png")
     print("\n\n".join(written.values()))

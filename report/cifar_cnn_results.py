@@ -85,17 +85,17 @@ def cost_table() -> str:
     counts = []
     for separable in (False, True):
         model = CifarCNN(CifarCNNConfig(separable=separable)).eval()
-        found = {"weights": [0] * 4, "adds": [0] * 4, "neurons": [0] * 4}  # stages 1 to 3, fully connected layers
+        cost = {"weights": [0] * 4, "adds": [0] * 4, "neurons": [0] * 4}  # stages 1 to 3, fully connected layers
         x, stage = torch.zeros(1, 3, 32, 32), 0
         for layer in model.net:
             x = layer(x)
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                found["weights"][stage] += sum(p.numel() for p in layer.parameters())
-                found["adds"][stage] += x.numel() * layer.weight[0].numel()  # each output sums so many products
+                cost["weights"][stage] += sum(p.numel() for p in layer.parameters())
+                cost["adds"][stage] += x.numel() * layer.weight[0].numel()  # each output sums so many products
             if isinstance(layer, nn.Conv2d | nn.Linear | nn.MaxPool2d):
-                found["neurons"][stage] += x.numel()
+                cost["neurons"][stage] += x.numel()
             stage += isinstance(layer, nn.MaxPool2d)
-        counts.append(found)
+        counts.append(cost)
     lines: list[tuple[str, list[int]]] = [
         ("weights of stages 2 and 3", [sum(part["weights"][1:3]) for part in counts]),
         ("weights in all", [sum(part["weights"]) for part in counts]),
@@ -208,10 +208,10 @@ def final_table(lines: list[dict[str, str]]) -> str:
     for kind, name in NAMES.items():
         weights = sum(p.numel() for p in CifarCNN(CifarCNNConfig(separable=kind == "separable")).parameters())
         rows.append((f"submitted model: {name}", f"{weights:,}", *submitted(kind)))
-        mine = [line for line in lines if line["run"].startswith(f"cifar_cnn_{kind}_")]
-        if mine:
+        runs = [line for line in lines if line["run"].startswith(f"cifar_cnn_{kind}_")]
+        if runs:
             train, test = (
-                100 * np.array([float(line[f"{s}_accuracy"]) for line in mine]) for s in ("training", "test")
+                100 * np.array([float(line[f"{s}_accuracy"]) for line in runs]) for s in ("training", "test")
             )
             cells = [mean_std(values, 1, n=True) for values in (train, test, train - test)]
             means.append(

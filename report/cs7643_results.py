@@ -62,19 +62,19 @@ def collect(runs: list[Path], kept: Path) -> list[dict[str, Any]]:
     """What is known of every run; also to docs/results/cs7643_runs.csv, which stands in for runs that are not here."""
     measured = []
     for run in runs:
-        told = json.loads((run / "model.json").read_text(encoding="utf-8"))
+        provenance = json.loads((run / "model.json").read_text(encoding="utf-8"))
         result = kept_result(kept / f"{run.name}.npz")
         right, labels = result["predictions"][0] == result["labels"], result["labels"]
-        validation = told["metrics"].get("validation_accuracy", "")
+        validation = provenance["metrics"].get("validation_accuracy", "")
         measured.append(
             {
                 "run": run.name,
-                "seed": told["recipe"]["seed"],
-                "commit": told["commit"],
-                "parameters": told["parameters"],
-                "epochs": told["recipe"]["epochs"],
-                "epoch": told["epoch"],
-                "training_images": " ".join(map(str, told["data"]["training"])),  # of each class
+                "seed": provenance["recipe"]["seed"],
+                "commit": provenance["commit"],
+                "parameters": provenance["parameters"],
+                "epochs": provenance["recipe"]["epochs"],
+                "epoch": provenance["epoch"],
+                "training_images": " ".join(map(str, provenance["data"]["training"])),  # of each class
                 "validation_accuracy": validation and f"{validation:.4f}",
                 "test_accuracy": f"{right.mean():.4f}",
                 **{name: f"{right[labels == c].mean():.4f}" for c, name in enumerate(CLASSES)},
@@ -95,23 +95,23 @@ def cell(values: list[float] | np.ndarray, sign: str = "") -> str:
     return mean_std(100 * np.array(values), 1, sign, n=True)
 
 
-def network_table(found: list[dict[str, Any]]) -> str:
+def network_table(results: list[dict[str, Any]]) -> str:
     rows = []
     ledger = (read for read in read_rows(LEDGER) if (read["domain"], read["split"]) == ("cifar10", "test"))
     reads = {(read["sha256"], read["statistics"]): read["accuracy"] for read in ledger}
     for name, file in FILES.items():
         title, digest = NETWORKS[name], digest_of(CHECKPOINTS / file)
-        mine = [line for line in found if line["run"] == f"cifar_{name}_seed0"]
+        runs = [line for line in results if line["run"] == f"cifar_{name}_seed0"]
         for statistics, suffix in (("", ""), ("batch", ", left in training mode")):
-            if mine and (digest, statistics) in reads:
-                counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
+            if runs and (digest, statistics) in reads:
+                counts = f"{runs[0]['parameters']:,}", runs[0]["epochs"]
                 accuracy = f"{100 * float(reads[digest, statistics]):.1f}"
                 rows.append((f"submitted {title} ({file}){suffix}", *counts, accuracy))
     for name, title in NETWORKS.items():
-        mine = [line for line in found if line["run"].startswith(f"cifar_{name}_seed")]
-        if mine:
-            counts = f"{mine[0]['parameters']:,}", mine[0]["epochs"]
-            rows.append((title, *counts, cell([line["accuracy"] for line in mine])))
+        runs = [line for line in results if line["run"].startswith(f"cifar_{name}_seed")]
+        if runs:
+            counts = f"{runs[0]['parameters']:,}", runs[0]["epochs"]
+            rows.append((title, *counts, cell([line["accuracy"] for line in runs])))
     return markdown(("", "parameters", "epochs", "test accuracy, %"), rows)
 
 
@@ -145,51 +145,51 @@ def ablation_table() -> str:
     of = {row["variant"]: [other for other in rows if other["variant"] == row["variant"]] for row in rows}
     whole = {row["seed"]: row for row in rows if row["variant"] == "whole network"}
     lines = []
-    for variant, mine in of.items():
-        cells = [cell([float(row[column]) for row in mine]) for column in columns]
-        gains = [float(row[columns[0]]) - float(whole[row["seed"]][columns[0]]) for row in mine]
-        seconds = f"{np.mean([float(row['seconds']) for row in mine]):.0f}"
-        lines.append((variant, *cells, "" if mine[0] in whole.values() else cell(gains, "+"), seconds))
+    for variant, runs in of.items():
+        cells = [cell([float(row[column]) for row in runs]) for column in columns]
+        gains = [float(row[columns[0]]) - float(whole[row["seed"]][columns[0]]) for row in runs]
+        seconds = f"{np.mean([float(row['seconds']) for row in runs]):.0f}"
+        lines.append((variant, *cells, "" if runs[0] in whole.values() else cell(gains, "+"), seconds))
     titles = ("validation accuracy, %", "in training mode, %", "minus whole network, points", "seconds of one core")
     return markdown(("", *titles), lines)
 
 
-def long_tail_table(found: list[dict[str, Any]]) -> str:
+def long_tail_table(results: list[dict[str, Any]]) -> str:
     """Each loss; its gain over cross entropy paired by seed; the five largest and the five smallest classes."""
     rows = []
-    cross_entropy = seeds_of("ce", found)
+    cross_entropy = seeds_of("ce", results)
     for loss, title in LOSSES.items():
-        mine = seeds_of(loss, found)
-        if not mine:
+        by_seed = seeds_of(loss, results)
+        if not by_seed:
             continue
-        accuracies = [line["accuracy"] for line in mine.values()]
-        pairs = [(line, cross_entropy[seed]) for seed, line in mine.items() if seed in cross_entropy]
+        accuracies = [line["accuracy"] for line in by_seed.values()]
+        pairs = [(line, cross_entropy[seed]) for seed, line in by_seed.items() if seed in cross_entropy]
         gain = cell([a["accuracy"] - b["accuracy"] for a, b in pairs], "+") if pairs and loss != "ce" else ""
-        large, small = ([float(np.mean(line["each"][part])) for line in mine.values()] for part in PARTS)
+        large, small = ([float(np.mean(line["each"][part])) for line in by_seed.values()] for part in PARTS)
         rows.append((title, cell(accuracies), gain, cell(large), cell(small)))
     return markdown(("", "test accuracy, %", "minus cross entropy, points", *HALVES), rows)
 
 
-def class_table(found: list[dict[str, Any]]) -> str:
+def class_table(results: list[dict[str, Any]]) -> str:
     """Test accuracy of each class on the long tail, mean over the seeds; beside it its training images."""
-    present = [loss for loss in LOSSES if seeds_of(loss, found)]
+    present = [loss for loss in LOSSES if seeds_of(loss, results)]
     if not present:
         return ""
     rows = []
     for c, name in enumerate(CLASSES):
-        runs = [list(seeds_of(loss, found).values()) for loss in present]
-        cells = [f"{100 * np.mean([line['each'][c] for line in mine]):.1f}" for mine in runs]
+        runs = [list(seeds_of(loss, results).values()) for loss in present]
+        cells = [f"{100 * np.mean([line['each'][c] for line in lines]):.1f}" for lines in runs]
         rows.append((name, f"{runs[0][0]['training'][c]:,}", *cells))
     return markdown(("class", "training images", *(LOSSES[loss] for loss in present)), rows)
 
 
-def pair_table(found: list[dict[str, Any]]) -> str:
+def pair_table(results: list[dict[str, Any]]) -> str:
     """Differences of two losses seed by seed, with a paired t-test; beside them the paper's gain at 200 epochs.
 
     The last column corrects for the number of tests in the table (Bonferroni).
     """
     pairs = (("cb_focal", "ce"), ("cb_ce", "ce"), ("focal", "ce"), ("cb_ce", "cb_focal"))
-    runs = {loss: seeds_of(loss, found) for loss in LOSSES}
+    runs = {loss: seeds_of(loss, results) for loss in LOSSES}
     seeds = sorted(runs["ce"].keys() & runs["cb_focal"].keys())
     rows = []
     for one, other in pairs:
@@ -208,10 +208,10 @@ def pair_table(found: list[dict[str, Any]]) -> str:
     return markdown(("points", *titles), lines)
 
 
-def seeds_of(loss: str, found: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+def seeds_of(loss: str, results: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     """Seed → the run of the long-tailed study with that loss."""
-    mine = [line for line in found if line["run"].startswith(f"cifar_longtail_{loss}_seed")]
-    return {line["seed"]: line for line in mine}
+    runs = [line for line in results if line["run"].startswith(f"cifar_longtail_{loss}_seed")]
+    return {line["seed"]: line for line in runs}
 
 
 def validated(run: Path) -> list[float]:
@@ -243,13 +243,16 @@ def gamma_table(runs: Path) -> str:
     """The class-balanced focal loss by gamma, on validation images after the last epoch; csv as in `collect`."""
     measured = []
     for path in sorted(runs.glob("cifar_gamma_*_seed*/model.json")):
-        told = json.loads(path.read_text(encoding="utf-8"))
+        provenance = json.loads(path.read_text(encoding="utf-8"))
         accuracy, largest, smallest = validated(path.parent)
         measured.append(
             {
                 "run": path.parent.name,
-                **{name: told["recipe"][name] for name in ("gamma", "beta", "learning_rate", "seed", "validation")},
-                "commit": told["commit"],
+                **{
+                    name: provenance["recipe"][name]
+                    for name in ("gamma", "beta", "learning_rate", "seed", "validation")
+                },
+                "commit": provenance["commit"],
                 "validation_accuracy": f"{accuracy:.4f}",
                 "largest": f"{largest:.4f}",
                 "smallest": f"{smallest:.4f}",
@@ -258,9 +261,9 @@ def gamma_table(runs: Path) -> str:
     lines = record(DOCS / "results" / "cs7643_gammas.csv", measured)
     rows = []
     for gamma in sorted({line["gamma"] for line in lines}, key=float):
-        mine = [line for line in lines if line["gamma"] == gamma]
+        of_gamma = [line for line in lines if line["gamma"] == gamma]
         columns = ("validation_accuracy", "largest", "smallest")
-        rows.append((gamma, *(cell([float(line[name]) for line in mine]) for name in columns)))
+        rows.append((gamma, *(cell([float(line[name]) for line in of_gamma]) for name in columns)))
     return markdown(("gamma", "validation accuracy, %", *HALVES), rows)
 
 
@@ -271,28 +274,28 @@ def draw_curves(run: Path, path: Path) -> None:
     learning = [line for line in lines if "accuracy" in line]
     epoch = scored[0]["step"]  # steps
     figure, axes = plt.subplots(figsize=(4, 3.4), layout="constrained")
-    for some, key, label in ((learning, "accuracy", "while learning"), (scored, "validation_accuracy", "validation")):
-        axes.plot([line["step"] / epoch for line in some], [100 * line[key] for line in some], label=label)
+    for curve, key, label in ((learning, "accuracy", "while learning"), (scored, "validation_accuracy", "validation")):
+        axes.plot([line["step"] / epoch for line in curve], [100 * line[key] for line in curve], label=label)
     title = NETWORKS[run.name.removeprefix("cifar_").removesuffix("_seed0")]
     axes.set(title=title, xlabel="epoch", ylabel="accuracy, %")
     axes.legend()
     save(figure, path)
 
 
-def draw_classes(found: list[dict[str, Any]], path: Path) -> None:
+def draw_classes(results: list[dict[str, Any]], path: Path) -> None:
     """Accuracy by class, largest class first: mean and standard deviation over the seeds."""
     figure, axes = plt.subplots(figsize=(TEXT_WIDTH, 3.4))
-    present = [loss for loss in LOSSES if seeds_of(loss, found)]
+    present = [loss for loss in LOSSES if seeds_of(loss, results)]
     counts: list[int] = []
     width = 0.8 / len(present)
     for number, loss in enumerate(present):
-        mine = list(seeds_of(loss, found).values())
-        counts = mine[0]["training"]
-        each = 100 * np.array([line["each"] for line in mine])
+        runs = list(seeds_of(loss, results).values())
+        counts = runs[0]["training"]
+        each = 100 * np.array([line["each"] for line in runs])
         axes.bar(
             np.arange(10) + (number - (len(present) - 1) / 2) * width, each.mean(0), width,
-            yerr=each.std(0, ddof=1) if len(mine) > 1 else None, error_kw={"elinewidth": 0.8, "capsize": 1.5},
-            color=COLOURS[loss], label=f"{LOSSES[loss]} (n = {len(mine)})",
+            yerr=each.std(0, ddof=1) if len(runs) > 1 else None, error_kw={"elinewidth": 0.8, "capsize": 1.5},
+            color=COLOURS[loss], label=f"{LOSSES[loss]} (n = {len(runs)})",
         )  # fmt: skip
     axes.set_xticks(range(10), [f"{name}\n{count:,}" for name, count in zip(CLASSES, counts, strict=True)])
     axes.set(ylabel="test accuracy, %", xlabel="class and its number of training images", ylim=(0, 100))
@@ -322,12 +325,12 @@ def main() -> None:
             if run.name == "cifar_mymodel_seed0":  # also as a test reads it that never calls eval()
                 save = args.kept / f"{run.name}_batch.npz"
                 look([run / "model.pth"], save, args.data, *flags, "--statistics", "batch")
-    found = collect(runs, args.kept)
+    results = collect(runs, args.kept)
     written = {
-        "cs7643 networks": network_table(found),
-        "cs7643 long tail": long_tail_table(found),
-        "cs7643 long tail by class": class_table(found),
-        "cs7643 long tail pairs": pair_table(found),
+        "cs7643 networks": network_table(results),
+        "cs7643 long tail": long_tail_table(results),
+        "cs7643 long tail by class": class_table(results),
+        "cs7643 long tail pairs": pair_table(results),
         "cs7643 own network": own_table(),
         "cs7643 ablations": ablation_table(),
         "cs7643 gamma": gamma_table(args.runs),
@@ -340,8 +343,8 @@ def main() -> None:
     for name in NETWORKS:
         if any(run.name == f"cifar_{name}_seed0" for run in runs):
             draw_curves(args.runs / f"cifar_{name}_seed0", args.out / f"cs7643_curves_{name}.png")
-    if all(len(seeds_of(loss, found)) >= SEEDS for loss in LOSSES):  # the write-up is built once this figure is there
-        draw_classes(found, args.out / "cs7643_longtail.png")
+    if all(len(seeds_of(loss, results)) >= SEEDS for loss in LOSSES):  # the write-up is built once this figure is there
+        draw_classes(results, args.out / "cs7643_longtail.png")
     print("\n\n".join(written.values()))
 
 

@@ -64,13 +64,13 @@ class Facts:
 
     def epochs(self, checkpoint: str) -> str:
         """Passes over its training images: steps times batch size by their number."""
-        told = self.provenance(checkpoint)
-        return f"{told['step'] * told['recipe']['batch_size'] / told['data']['training']:.0f}"
+        provenance = self.provenance(checkpoint)
+        return f"{provenance['step'] * provenance['recipe']['batch_size'] / provenance['data']['training']:.0f}"
 
     def passes(self, checkpoint: str, part: str) -> str:
         """Passes over one of its sets of training images ("labelled", "unlabelled"), to one digit after the point."""
-        told = self.provenance(checkpoint)
-        return f"{told['step'] * told['recipe']['batch_size'] / told['data'][part]:.1f}"
+        provenance = self.provenance(checkpoint)
+        return f"{provenance['step'] * provenance['recipe']['batch_size'] / provenance['data'][part]:.1f}"
 
     def origins(self, *checkpoints: str) -> str:
         """The commits by which these were trained."""
@@ -91,8 +91,8 @@ class Facts:
         assert network is not None
         steps = inspect.signature(LatentFlow.forward).parameters["steps"].default
         count = sum(p.numel() for p in network.parameters())
-        told = {"blocks": len(network.blocks), "width": network.first.out_features, "steps": steps}
-        return {name: str(value) for name, value in told.items()} | {"parameters": f"{count:,}"}
+        sizes = {"blocks": len(network.blocks), "width": network.first.out_features, "steps": steps}
+        return {name: str(value) for name, value in sizes.items()} | {"parameters": f"{count:,}"}
 
     def spectrum_windows(self) -> str:
         """Sides of the windows in which the VAE's loss compares spectra, in pixels."""
@@ -162,24 +162,24 @@ class Facts:
         frechet, kernel, precision and recall are their means; `<name>_spread` has the standard deviation beside it.
         """
         lines = face_scores(ROOT / "docs" / "results" / "face_scores.csv")
-        found = lines[(lines["name"] == purpose) & (lines["against"] == against)]
-        if found.empty:
+        matches = lines[(lines["name"] == purpose) & (lines["against"] == against)]
+        if matches.empty:
             raise cli.UserError(f"docs/results/face_scores.csv has no line 'table: {purpose}' against {against}")
-        row = {name: str(value) for name, value in found.iloc[0].items()}
-        told = {name: row[name].split(" ")[0] for name in FACE_DIGITS}
-        return row | told | {f"{name}_spread": row[name] for name in FACE_DIGITS}
+        row = {name: str(value) for name, value in matches.iloc[0].items()}
+        means = {name: row[name].split(" ")[0] for name in FACE_DIGITS}
+        return row | means | {f"{name}_spread": row[name] for name in FACE_DIGITS}
 
-    def digit_run(self, **wanted: str) -> dict[str, str]:
+    def digit_run(self, **values: str) -> dict[str, str]:
         """The newest line of docs/results/digit_runs.csv with these values: its steps, counts of images and so on."""
-        return self._newest("digit_runs.csv", **wanted)
+        return self._newest("digit_runs.csv", **values)
 
     def ratio(self, a: str, b: str, digits: int = 2) -> str:
         """Of two numbers as they stand in a file."""
         return f"{float(a) / float(b):.{digits}f}"
 
-    def generated_digits(self, purpose: str, **wanted: str) -> dict[str, str]:
+    def generated_digits(self, purpose: str, **values: str) -> dict[str, str]:
         """The newest line of docs/results/generated_digit_scores.csv with this purpose and these other values."""
-        row = self._newest("generated_digit_scores.csv", purpose=f"table: {purpose}", **wanted)
+        row = self._newest("generated_digit_scores.csv", purpose=f"table: {purpose}", **values)
         digits = {
             "recognised": 1,
             "least_recognised": 1,
@@ -220,9 +220,9 @@ class Facts:
             lines = [[title, *named[row][1:]] for row, title in rows.items()]
         keep = [0, *(i for i, title in enumerate(header) if i and (columns is None or title in columns))]
         cells = [[line[i] for i in keep] for line in (header, *lines)]
-        told = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
+        body = "\n".join("  " + ", ".join(f"[{_markup(cell)}]" for cell in row) + "," for row in cells)
         align = ", ".join(["left", *("right" if title else "left" for title in cells[0][1:])])  # no title: words
-        return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{told}\n)"
+        return f"#table(\n  columns: {len(keep)}, align: ({align},),\n{body}\n)"
 
     def rows(self, text: str, name: str) -> list[list[str]]:
         """Such a table as plain text, its header first."""
@@ -293,7 +293,7 @@ class Facts:
         }
         names = list(rows[0])[-10:]  # the classes are the last columns
         means = {
-            kind: {name: np.mean([float(row[name]) for row in some]) for name in names} for kind, some in runs.items()
+            kind: {name: np.mean([float(row[name]) for row in lines]) for name in names} for kind, lines in runs.items()
         }
         return {name: f"{100 * (means[loss][name] - means['ce'][name]):+.1f}" for name in names}
 
@@ -338,11 +338,11 @@ class Facts:
     def better_in(self, run: str, other: str, metric: str) -> str:
         """On how many targets `run` has the smaller `metric` than `other`, as "18 of 20"."""
         lines = read_rows(self._inversion_csv())
-        mine, theirs = (
+        values, other_values = (
             {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which}
             for which in (run, other)
         )
-        return f"{sum(mine[name] < theirs[name] for name in mine)} of {len(mine)}"
+        return f"{sum(values[name] < other_values[name] for name in values)} of {len(values)}"
 
     def nearest_training_face(self) -> str:
         """The least L2 distance of a target to a training face or its mirror image."""
@@ -452,13 +452,13 @@ class Facts:
             raise cli.UserError(f"{folder} holds no table '{name}': a program in report/ writes it")
         return table
 
-    def _newest(self, name: str, **wanted: str) -> dict[str, str]:
+    def _newest(self, name: str, **values: str) -> dict[str, str]:
         """The last line of docs/results/<name> in which these columns hold these values."""
-        found = [row for row in read_rows(ROOT / "docs" / "results" / name) if wanted.items() <= row.items()]
-        if not found:
-            told = ", ".join(f"{column} '{value}'" for column, value in wanted.items())
-            raise cli.UserError(f"docs/results/{name} has no line with {told}")
-        return found[-1]
+        matches = [row for row in read_rows(ROOT / "docs" / "results" / name) if values.items() <= row.items()]
+        if not matches:
+            conditions = ", ".join(f"{column} '{value}'" for column, value in values.items())
+            raise cli.UserError(f"docs/results/{name} has no line with {conditions}")
+        return matches[-1]
 
 
 def _name(function: ast.expr) -> str:

@@ -85,9 +85,9 @@ def draw_nearest(generated: np.ndarray, training: torch.Tensor, path: Path) -> N
     distances = torch.cdist(fake.flatten(1).float(), training.flatten(1).float())
     candidates = distances.topk(min(CANDIDATES, len(training)), largest=False).indices  # (N, 300), nearest first
     network = metrics.efficientnet_lite0()
-    found = torch.from_numpy(metrics.extract(network, fake))
+    features = torch.from_numpy(metrics.extract(network, fake))
     nearest = []
-    for own, rows in zip(found, candidates, strict=True):
+    for own, rows in zip(features, candidates, strict=True):
         others = torch.from_numpy(metrics.extract(network, training[rows]))
         nearest.append(rows[(others - own).norm(dim=1).argmin()])
     pictures = (training[rows].permute(0, 2, 3, 1).numpy() for rows in (candidates[:, 0], torch.stack(nearest)))

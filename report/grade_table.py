@@ -26,8 +26,8 @@ def table(content: dict[str, object]) -> str:
         points = (
             f"{test['score']:g} of {test['max_score']:g}" if "max_score" in test else test.get("status", "left out")
         )
-        name, told = (str(test[key]).replace("|", "\\|") for key in ("name", "output"))
-        rows.append((test["number"], name, points, told.removeprefix("left out: ")))
+        name, output = (str(test[key]).replace("|", "\\|") for key in ("name", "output"))
+        rows.append((test["number"], name, points, output.removeprefix("left out: ")))
     broken = sum(test["number"] == "rules" for test in tests)
     most = sum(float(str(test.get("max_score", 0))) for test in tests)
     points = f"{content['score']:g} of {most:g}"

@@ -73,8 +73,8 @@ def gan_numbers(facts: Facts, name: str, other: str) -> Numbers:
 def inversion_numbers(facts: Facts) -> Numbers:
     runs = facts.inversion()
     first, best = runs["z_mse"]["lpips_mean"], runs["proposed"]["lpips_mean"]
-    found = ("LPIPS of the reconstructions, proposed method", best, f"{first} in Z with squared error")
-    return [(DISTANCE, facts.face("StyleGAN2")["frechet_spread"], real_faces(facts)), found]
+    lpips = ("LPIPS of the reconstructions, proposed method", best, f"{first} in Z with squared error")
+    return [(DISTANCE, facts.face("StyleGAN2")["frechet_spread"], real_faces(facts)), lpips]
 
 
 def acgan_numbers(facts: Facts) -> Numbers:
@@ -84,13 +84,13 @@ def acgan_numbers(facts: Facts) -> Numbers:
 
 
 def adaptation_numbers(facts: Facts, card: str, row: str) -> Numbers:
-    mine, low, high = (
+    measured, low, high = (
         facts.cells(card, "digits table", name)
         for name in (row, "source only (lower bound)", "trained on target (upper bound)")
     )
     return [
         (
-            f"{pair}, target test accuracy, %", mine[pair],
+            f"{pair}, target test accuracy, %", measured[pair],
             f"{low[pair]} without the target's images, {high[pair]} with its labels",
         )
         for pair in ("U→M", "M→S", "S→U")

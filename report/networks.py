@@ -77,7 +77,7 @@ def layers(name: str, part: str) -> str:
     waiting: list[str] = []
     counted = 0
 
-    def seen(module: nn.Module, _: Inputs, output: torch.Tensor) -> None:
+    def add_layer(module: nn.Module, _: Inputs, output: torch.Tensor) -> None:
         nonlocal counted
         counted += sum(p.numel() for p in module.parameters())
         if isinstance(module, UNITS):
@@ -89,7 +89,7 @@ def layers(name: str, part: str) -> str:
             waiting.append(SMALL[type(module)])
 
     units = _units(model)
-    handles = [module.register_forward_hook(seen) for module in units]
+    handles = [module.register_forward_hook(add_layer) for module in units]
     model.eval()
     with torch.inference_mode():
         model(*inputs)
@@ -105,13 +105,13 @@ def layers(name: str, part: str) -> str:
 
 def _units(model: nn.Module) -> list[nn.Module]:
     """The modules that count as one layer: those of UNITS, and what has no children."""
-    found: list[nn.Module] = []
+    units: list[nn.Module] = []
     for child in model.children():
         if isinstance(child, UNITS) or not any(True for _ in child.children()):
-            found.append(child)
+            units.append(child)
         else:
-            found += _units(child)
-    return found
+            units += _units(child)
+    return units
 
 
 def _title(module: nn.Module) -> str:

@@ -43,12 +43,12 @@ def face_scores(path: Path) -> pd.DataFrame:
     rows = []
     for (name, against), group in lines.groupby(["name", "against"], sort=False):
         newest = group[group["sha256"] == group["sha256"].iloc[-1]].drop_duplicates("draw", keep="last")
-        told = {column: mean_std(newest[column], digits) for column, digits in FACE_DIGITS.items()}
+        scores = {column: mean_std(newest[column], digits) for column, digits in FACE_DIGITS.items()}
         error = newest["recon_mse"].iloc[-1]
-        told["recon_mse"] = f"{error:.4f}" if pd.notna(error) else ""
+        scores["recon_mse"] = f"{error:.4f}" if pd.notna(error) else ""
         last = newest.iloc[-1]
         rows.append(
-            {"name": name, "against": against, "draws": len(newest), "n": last["n"], "n_real": last["n_real"], **told}
+            {"name": name, "against": against, "draws": len(newest), "n": last["n"], "n_real": last["n_real"], **scores}
         )
     return pd.DataFrame(rows)
 
@@ -59,7 +59,7 @@ SPACES = {"z": "Z", "w": "W", "w+": "W+"}  # of the latents, as people write the
 def inversion_title(run: str) -> str:
     """A run of the inversion experiment as people read it: "w+_own_coarse" is "W+, own, coarse"."""
     space, *rest = run.split("_")
-    return ", ".join([SPACES.get(space, space), *(word.upper() if word == "mse" else word for word in rest)])
+    return ", ".join([SPACES.get(space, space), *(word.upper() if word == "mse" else word.replace("-", " ") for word in rest)])
 
 
 def inversion_rows(path: Path) -> list[dict[str, str]]:
@@ -67,9 +67,9 @@ def inversion_rows(path: Path) -> list[dict[str, str]]:
     lines = pd.read_csv(path)
     rows = []
     for run, group in lines.groupby("run", sort=False):
-        told = {metric: mean_std(group[metric], 4) for metric in ("l2", "lpips", "cosine")}
-        told |= {"run": str(run), "title": inversion_title(str(run)), "images": str(len(group))}
-        rows.append(told | {"seconds": f"{group['seconds'].sum():.0f}"})
+        row = {metric: mean_std(group[metric], 4) for metric in ("l2", "lpips", "cosine")}
+        row |= {"run": str(run), "title": inversion_title(str(run)), "images": str(len(group))}
+        rows.append(row | {"seconds": f"{group['seconds'].sum():.0f}"})
     return rows
 
 
@@ -126,9 +126,9 @@ def record(
     if whole:
         replaced = {tuple(line[name] for name in whole) for line in new}
         earlier = [line for line in earlier if tuple(line[name] for name in whole) not in replaced]
-    found = {tuple(line[name] for name in key): line for line in [*earlier, *new]}
+    by_key = {tuple(line[name] for name in key): line for line in [*earlier, *new]}
     # Steps and seeds in the order of numbers.
-    rows = [found[run] for run in sorted(found, key=lambda run: [value.zfill(9) for value in run])]
+    rows = [by_key[run] for run in sorted(by_key, key=lambda run: [value.zfill(9) for value in run])]
     if rows:
         write_rows(path, rows, (new or earlier)[0])
     return rows
