@@ -26,10 +26,10 @@ def programs() -> list[str]:
         path for room in ("train", "inference", "experiments", "report", "src") for path in (REPO / room).rglob("*.py")
     ]
     python = [path.relative_to(REPO) for path in python if '\nif __name__ == "__main__":' in path.read_text()]
-    found = [path.name for path in REPO.glob("*.sh")]
-    found += [path.as_posix() for path in python if path.parts[0] != "src"]
+    scripts = [path.name for path in REPO.glob("*.sh")]
+    scripts += [path.as_posix() for path in python if path.parts[0] != "src"]
     modules = (".".join(path.relative_to("src").with_suffix("").parts) for path in python if path.parts[0] == "src")
-    return sorted(found + ["-m " + module.removesuffix(".__main__") for module in modules])
+    return sorted(scripts + ["-m " + module.removesuffix(".__main__") for module in modules])
 
 
 # Put on PYTHONPATH as sitecustomize.py: says which packages are imported that a --help can do without.

@@ -32,9 +32,9 @@ def write_run(root: Path, name: str, right: list[int], **recipe: object) -> None
     run = root / "runs" / name
     run.mkdir(parents=True)
     common = {"seed": 0, "epochs": 3, "beta": 0.0, "loss_type": "CE", "learning_rate": 0.1, "validation": 100}
-    told = {"recipe": common | recipe, "commit": "c", "epoch": 3, "parameters": 1234}
-    told |= {"metrics": {}, "data": {"training": [10 - c for c in range(10)]}}
-    (run / "model.json").write_text(json.dumps(told))
+    provenance = {"recipe": common | recipe, "commit": "c", "epoch": 3, "parameters": 1234}
+    provenance |= {"metrics": {}, "data": {"training": [10 - c for c in range(10)]}}
+    (run / "model.json").write_text(json.dumps(provenance))
     log = [{"step": 1, "accuracy": 0.1, "loss": 2.0}]
     for step, share in ((2, 0.9), (4, 1.0)):  # validation accuracies at the end of two epochs: the last one counts
         each = {f"validation_class_{c}": share * n / 10 for c, n in enumerate(right)}

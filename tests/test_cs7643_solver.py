@@ -63,11 +63,11 @@ def test_learning_rates(data: dict[str, np.ndarray]) -> None:
     def rates(**more: object) -> list[float]:
         solver = tiny(data, learning_rate=1.0, **more)
         assert solver.steps_per_epoch == 6
-        found = []
+        learning_rates = []
         for step in range(solver.epochs * 6):
             solver._adjust_learning_rate(step / 6)
-            found.append(solver.optimizer.param_groups[0]["lr"])
-        return found
+            learning_rates.append(solver.optimizer.param_groups[0]["lr"])
+        return learning_rates
 
     assert rates(epochs=5, steps=[2, 4], warmup=0)[::6] == [1.0, 1.0, 0.1, 0.1, 0.01]
     assert rates(epochs=4, steps=[3, 4], warmup=2)[::6] == [0.5, 1.0, 1.0, 0.1]
@@ -115,7 +115,7 @@ def test_batches_are_the_images_of_their_labels(data: dict[str, np.ndarray]) -> 
     mirrored = 0
     for image, row in zip(moved._batch(0)[0], rows, strict=True):
         framed = torch.nn.functional.pad(moved.train_images[row], (4, 4, 4, 4))
-        found = [
+        flips = [
             flip
             for flip in (False, True)
             for down in range(9)
@@ -127,8 +127,8 @@ def test_batches_are_the_images_of_their_labels(data: dict[str, np.ndarray]) -> 
                 ],
             )
         ]
-        assert found, "an image that is none of its source"
-        mirrored += all(found)
+        assert flips, "an image that is none of its source"
+        mirrored += all(flips)
     assert 0 < mirrored < 9
 
 
@@ -300,14 +300,14 @@ def train(arrays: Path, out: Path, *flags: object) -> dict[str, object]:
 
 
 def test_training_keeps_the_best_epoch(arrays: Path, tmp_path: Path) -> None:
-    told = train(arrays, tmp_path, "mymodel", "--no-bf16")
+    provenance = train(arrays, tmp_path, "mymodel", "--no-bf16")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     scores = [line["validation_accuracy"] for line in lines if "validation_accuracy" in line]
-    assert len(scores) == 3 and told["epoch"] == 1 + int(np.argmax(scores))
-    assert told["metrics"]["validation_accuracy"] == max(scores) and sum(told["data"]["training"]) == 54  # type: ignore[index]
+    assert len(scores) == 3 and provenance["epoch"] == 1 + int(np.argmax(scores))
+    assert provenance["metrics"]["validation_accuracy"] == max(scores) and sum(provenance["data"]["training"]) == 54  # type: ignore[index]
     kept = torch.load(tmp_path / "model.pth", weights_only=True)
     MyModel().load_state_dict(kept)
-    epoch = torch.load(tmp_path / "snapshots" / f"step_{6 * told['epoch']:06d}.pth", weights_only=True)  # type: ignore[operator]
+    epoch = torch.load(tmp_path / "snapshots" / f"step_{6 * provenance['epoch']:06d}.pth", weights_only=True)  # type: ignore[operator]
     assert all(torch.equal(kept[name], epoch[name]) for name in kept)
 
 

@@ -27,20 +27,20 @@ def test_a_folder_is_graded(digits: Path, tmp_path: Path) -> None:
     """By hand: ten images whose names say what the classifier says, but for one; beside real digits."""
     rng = np.random.RandomState(0)
     model = load_model(DigitClassifier, CHECKPOINT)
-    found: dict[int, np.ndarray] = {}
-    while len(found) < 10:  # pictures that the classifier takes for each digit
+    examples: dict[int, np.ndarray] = {}
+    while len(examples) < 10:  # pictures that the classifier takes for each digit
         pictures = rng.randint(0, 256, (500, 28, 28, 3), dtype=np.uint8) // rng.randint(1, 9) + rng.randint(0, 100)
         pictures = np.clip(pictures * (rng.rand(500, 1, 1, 3) * 1.5), 0, 255).astype(np.uint8)
         pictures[:, : rng.randint(1, 28)] = rng.randint(0, 256)
         pictures[:, :, : rng.randint(1, 28)] //= rng.randint(1, 5)
         with torch.no_grad():
             said = model(torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255).argmax(1).tolist()
-        found |= dict(zip(said, pictures, strict=True))
+        examples |= dict(zip(said, pictures, strict=True))
     folder = tmp_path / "digits ü"
     folder.mkdir()
-    for digit, picture in found.items():
+    for digit, picture in examples.items():
         Image.fromarray(picture).save(folder / f"{digit}_001.png")
-    Image.fromarray(found[4]).save(folder / "3_002.png")  # a wrong one
+    Image.fromarray(examples[4]).save(folder / "3_002.png")  # a wrong one
     result = call("python3", SCRIPT, folder, "--data", digits)
     assert result.returncode == 0, result.stderr
     header, generated, real = result.stdout.splitlines()

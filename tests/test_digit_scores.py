@@ -59,8 +59,8 @@ def test_scores_by_hand(mnistm: Path, generated: Path, tmp_path: Path) -> None:
     assert (row["n"], row["n_test"], row["purpose"]) == ("20", "20", "a test")
 
     def pixels(folder: Path, names: list[str]) -> torch.Tensor:
-        found = [np.asarray(Image.open(folder / name).convert("RGB").resize((28, 28))) for name in names]
-        return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+        pictures = [np.asarray(Image.open(folder / name).convert("RGB").resize((28, 28))) for name in names]
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
 
     model = load_model(DigitClassifier, REPO / "checkpoints" / "digit_classifier.pth")
     own = pixels(generated, sorted(path.name for path in generated.iterdir()))
@@ -74,9 +74,9 @@ def test_scores_by_hand(mnistm: Path, generated: Path, tmp_path: Path) -> None:
             for digit in range(10):
                 a, b = (to_float(x[2 * digit : 2 * digit + 2]).flatten(1) for x in (own, images))
                 spreads.append(float(torch.pdist(a).mean() / torch.pdist(b).mean()))
-    found = model.features(to_float(own))
-    right = (model.fc3(found).argmax(1) == torch.arange(10).repeat_interleave(2)).double().mean()
-    distances = [frechet_distance(x, features[1]) for x in (found.double().detach().numpy(), features[0])]
+    own_features = model.features(to_float(own))
+    right = (model.fc3(own_features).argmax(1) == torch.arange(10).repeat_interleave(2)).double().mean()
+    distances = [frechet_distance(x, features[1]) for x in (own_features.double().detach().numpy(), features[0])]
     assert float(row["recognised"]) == pytest.approx(100 * float(right), abs=0.01)
     said = model.fc3(model.features(to_float(images))).argmax(1)  # of the test digits, read last
     truth = torch.tensor([int(line.split(",")[1]) for line in rows])

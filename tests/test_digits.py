@@ -108,9 +108,9 @@ def test_dark_ink_on_a_transparent_canvas_is_laid_on_white(
         if mode == "RGBA" or name == "a.png":
             digit(ink, canvas, mode).save(tmp_path / name, **({"lossless": True} if name == "b.webp" else {}))
             (tmp_path / name).rename(tmp_path / "x.png")
-            found = one(tmp_path, "x.png").astype(int)
+            pixels = one(tmp_path, "x.png").astype(int)
             on_white = np.asarray(digit("black", "white", "RGB")).astype(int)
-            assert np.abs(found - on_white).max() <= 40, name
+            assert np.abs(pixels - on_white).max() <= 40, name
 
 
 @pytest.mark.parametrize("canvas", [(0, 0, 0, 0), (255, 255, 255, 0), (10, 200, 30, 0)])

@@ -91,12 +91,12 @@ def test_the_same_checkpoint_gives_the_same_faces(scores: ModuleType, tmp_path: 
 def test_linear_pca_is_scikit_learns(scores: ModuleType) -> None:
     images = (torch.rand(20, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 255).byte()
     flat = images.flatten(1).double().numpy() / 255
-    found = PCA(6, svd_solver="full").fit(flat[:15])
-    expected = np.square(np.clip(found.inverse_transform(found.transform(flat)), 0, 1) - flat).mean()
+    pca = PCA(6, svd_solver="full").fit(flat[:15])
+    expected = np.square(np.clip(pca.inverse_transform(pca.transform(flat)), 0, 1) - flat).mean()
     linear = scores.LinearPCA(images[:15], 6)
     assert linear.reconstruction_error(images) == pytest.approx(expected, rel=1e-3)
     drawn = linear.sample(4_000, draw=1).flatten(1).double() / 255
-    assert torch.allclose(drawn.mean(0), torch.from_numpy(found.mean_), atol=0.03)
+    assert torch.allclose(drawn.mean(0), torch.from_numpy(pca.mean_), atol=0.03)
     with pytest.raises(UserError, match="need at least as many images"):
         scores.LinearPCA(images[:5], 6)
 

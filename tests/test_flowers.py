@@ -106,12 +106,12 @@ def test_the_names_of_the_categories_and_their_labels() -> None:
 
 
 def test_a_folder_for_each_category(flowers: Path) -> None:
-    found = read_flowers(flowers, size=16)
-    assert found.images.shape == (12, 3, 16, 16) and found.images.dtype == torch.uint8
-    assert found.categories == ["iris", "lily of the valley", "rose"]
-    assert found.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    dataset = read_flowers(flowers, size=16)
+    assert dataset.images.shape == (12, 3, 16, 16) and dataset.images.dtype == torch.uint8
+    assert dataset.categories == ["iris", "lily of the valley", "rose"]
+    assert dataset.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     some = read_flowers(flowers, ["rose"], size=16)
-    assert torch.equal(some.images, found.images[8:]) and some.labels.tolist() == [0] * 4
+    assert torch.equal(some.images, dataset.images[8:]) and some.labels.tolist() == [0] * 4
     square = Image.open(flowers / "flowers" / "rose" / "0000.png").crop((2, 0, 22, 20))
     assert np.array_equal(read_flowers(flowers, ["rose"], size=20).images[0].permute(1, 2, 0), np.asarray(square))
     assert find_flowers(flowers / "flowers") == flowers / "flowers"
@@ -126,9 +126,9 @@ def test_torchvisions_layout(flowers: Path, tmp_path: Path) -> None:
     savemat(folder / "imagelabels.mat", {"labels": np.array([numbers], np.uint8)})
     for index in range(4):
         Image.new("RGB", (30, 20), (60 * index, 0, 0)).save(folder / "jpg" / f"image_{index + 1:05d}.jpg")
-    found = read_flowers(tmp_path, ["rose", "sunflower"], size=16)
-    assert found.labels.tolist() == [0, 0, 1]
-    assert [round(int(image[0].float().mean()) / 60) for image in found.images] == [0, 2, 1]
+    dataset = read_flowers(tmp_path, ["rose", "sunflower"], size=16)
+    assert dataset.labels.tolist() == [0, 0, 1]
+    assert [round(int(image[0].float().mean()) / 60) for image in dataset.images] == [0, 2, 1]
     (folder / "jpg" / "image_00003.jpg").unlink()
     with pytest.raises(UserError, match=r"image_00003\.jpg"):
         read_flowers(tmp_path, ["rose"], size=16)

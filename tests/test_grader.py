@@ -66,8 +66,8 @@ def write(root: Path, **files: str) -> Path:
 
 
 def result_of(graded: Graded, problem: str) -> rubric.Result:
-    (found,) = (result for result in graded.results if result.problem == problem)
-    return found
+    (result,) = (each for each in graded.results if each.problem == problem)
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +125,8 @@ for place in ({str(data / "planted")!r}, '/usr/planted', '/tmp/planted', '/run/p
     raise SystemExit('wrote ' + place)
 """
     root = write(tmp_path / "repository", hw3_p3_sh=WRAPPER, predict_py=PREDICT + extra + WRITE)
-    found = result_of(grade(root, data, LIMITS, hidden=[secret.parent]), "2020 3-2")
-    assert found.score == 10, found.why
+    result = result_of(grade(root, data, LIMITS, hidden=[secret.parent]), "2020 3-2")
+    assert result.score == 10, result.why
     assert not (data / "planted").exists() and not Path("/usr/planted").exists()
 
 
@@ -196,16 +196,16 @@ BAD: dict[str, tuple[str, float, str]] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_repository_loses_what_the_rule_says(name: str, data: Path, tmp_path: Path) -> None:
-    text, points, told = BAD[name]
+    text, points, message = BAD[name]
     script = text.endswith(".sh")
     wrapper = text.removesuffix(".sh") if script else WRAPPER
     root = write(tmp_path / "repository", hw3_p3_sh=wrapper, predict_py=PREDICT + WRITE if script else text)
     before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
     limits = Limits(seconds=1.5, memory=LIMITS.memory, output=LIMITS.output) if name == "sleeps" else LIMITS
     graded = grade(root, data, limits)
-    found = result_of(graded, "2020 3-2")
+    result = result_of(graded, "2020 3-2")
     assert not graded.failures
-    assert (found.score, found.points) == (points, 10) and told in found.why
+    assert (result.score, result.points) == (points, 10) and message in result.why
     for problem, most in (("2020 1-4", 5), ("2020 2-2", 5), ("2020 4-1", 16)):  # not there, and graded all the same
         other = result_of(graded, problem)
         assert (other.score, other.points) == (0, most) and "is not there" in other.why
@@ -231,8 +231,8 @@ def test_without_bubblewrap_writes_outside_are_noticed_and_children_ended(
     extra += "subprocess.Popen(['setsid', 'sleep', '765.432'], start_new_session=True, stdout=-3, stderr=-3)\n"
     write(root, hw3_p3_sh=WRAPPER, predict_py=PREDICT + extra + WRITE)
     graded = grade(root, data, LIMITS)
-    told = [result.measured for result in graded.results if result.title == "writes outside its output"]
-    assert any("planted.txt" in text for text in told) and any("left 1 processes running" in text for text in told)
+    texts = [result.measured for result in graded.results if result.title == "writes outside its output"]
+    assert any("planted.txt" in text for text in texts) and any("left 1 processes running" in text for text in texts)
     assert not any("765.432" in " ".join(process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
 
 
@@ -270,14 +270,14 @@ def test_pickles_with_code_are_named_and_not_run(data: Path, tmp_path: Path, mon
     torch.save(torch.nn.Linear(2, 2).state_dict(), root / "old.pth", _use_new_zipfile_serialization=False)
     torch.save({"weights": torch.nn.Linear(2, 2).state_dict(), "step": 3}, root / "state.pth")
     graded = grade(root, data, LIMITS)
-    found = {result.title: result.measured for result in graded.results if result.problem == "rules"}
-    assert found.keys() == {"model.pkl", "whole.pth", "old.model"}
-    assert "exec" in found["model.pkl"] and "torch.nn.modules.linear.Linear" in found["whole.pth"]
+    measured = {result.title: result.measured for result in graded.results if result.problem == "rules"}
+    assert measured.keys() == {"model.pkl", "whole.pth", "old.model"}
+    assert "exec" in measured["model.pkl"] and "torch.nn.modules.linear.Linear" in measured["whole.pth"]
     assert result_of(graded, "2020 3-2").score == 10 and not (tmp_path / "exploded").exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "score", "told"),
+    ("change", "score", "message"),
     [
         ("", 5, ""),
         ("Image.fromarray(pixels[:100]).save(sys.argv[1])", 0, "no room for 32 samples"),
@@ -294,12 +294,12 @@ def test_pickles_with_code_are_named_and_not_run(data: Path, tmp_path: Path, mon
         ("pixels[0, 0] = 7; Image.fromarray(pixels).save(sys.argv[1])", 2.5, "fig1_4.png in the repository is another"),
     ],
 )  # fmt: skip
-def test_pictures(change: str, score: float, told: str, good: Path, tmp_path: Path) -> None:
+def test_pictures(change: str, score: float, message: str, good: Path, tmp_path: Path) -> None:
     root = write(tmp_path / "r", hw3_p1_sh=WRAPPER.replace("predict", "picture"), picture_py=PICTURE + change)
     (root / "report").mkdir()
     (root / "report" / "fig1_4.png").write_bytes((good / "fig1_4.png").read_bytes())
-    found = result_of(grade(root, None, LIMITS), "2020 1-4")
-    assert (found.score, found.points) == (score, 5) and told in found.why
+    result = result_of(grade(root, None, LIMITS), "2020 1-4")
+    assert (result.score, result.points) == (score, 5) and message in result.why
 
 
 FOLDER = """
@@ -312,7 +312,7 @@ for i, name in enumerate(names):
 
 
 @pytest.mark.parametrize(
-    ("change", "status", "told"),
+    ("change", "status", "message"),
     [
         ("", "passed", ""),
         ("os.remove(os.path.join(sys.argv[1], '0999.png'))", "failed", "0999.png was not written (1 of 1000 missing)"),
@@ -320,11 +320,11 @@ for i, name in enumerate(names):
         ("Image.new('RGB', (32, 32)).save(os.path.join(sys.argv[1], '0100.png'))", "failed", "has 32x32 pixels"),
     ],
 )
-def test_folders_of_2021(change: str, status: str, told: str, tmp_path: Path) -> None:
+def test_folders_of_2021(change: str, status: str, message: str, tmp_path: Path) -> None:
     root = write(tmp_path / "r", hw2_p1_sh=WRAPPER.replace("predict", "folder"), folder_py=FOLDER + change)
     graded = grade(root, None, LIMITS)
     first, *scores = (result for result in graded.results if result.problem == "2021 1")
-    assert (first.status, first.points) == (status, None) and told in first.why
+    assert (first.status, first.points) == (status, None) and message in first.why
     assert len(scores) == 4 and all(result.status in ("left out", "failed") for result in scores)
 
 
@@ -350,8 +350,8 @@ def test_generated_digits_are_graded_by_the_courses_classifier(tmp_path: Path) -
 def test_without_data_only_the_sample_is_run(tmp_path: Path) -> None:
     root = write(tmp_path / "r", hw3_p3_sh=WRAPPER, predict_py=PREDICT + WRITE)
     graded = grade(root, None, LIMITS)
-    found = result_of(graded, "2020 3-2")
-    assert found.status == "left out" and found.score is None and "no test images here" in found.why
+    result = result_of(graded, "2020 3-2")
+    assert result.status == "left out" and result.score is None and "no test images here" in result.why
     assert result_of(graded, "sample").status == "passed"
 
 
@@ -440,7 +440,7 @@ def test_check_shows_progress_on_a_terminal_only(good: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("bash <<E\nrm x\nE", "forbidden command rm"),
         ('bash -c -- "rm x"', "forbidden command rm"),
@@ -457,13 +457,13 @@ def test_check_shows_progress_on_a_terminal_only(good: Path, monkeypatch: pytest
         ("python2 x.py", "calls python2"),
     ],
 )
-def test_rules_of_the_shell(script: str, told: str, tmp_path: Path) -> None:
+def test_rules_of_the_shell(script: str, message: str, tmp_path: Path) -> None:
     root = write(tmp_path, hw3_p3_sh=script + "\n", outer_sh="source ./inner\n")
     (root / "inner").write_text("mv a b\n")
-    found = rules.check_wrapper(root, root / "hw3_p3.sh")
+    findings = rules.check_wrapper(root, root / "hw3_p3.sh")
     for other in rules.called_scripts(root, root / "hw3_p3.sh"):
-        found += rules.check_wrapper(root, other) if other.suffix != ".py" else []
-    assert any(told in finding.what for finding in found), found
+        findings += rules.check_wrapper(root, other) if other.suffix != ".py" else []
+    assert any(message in finding.what for finding in findings), findings
 
 
 def test_a_linked_wrapper_is_checked(data: Path, tmp_path: Path) -> None:
@@ -529,8 +529,8 @@ def test_points_of_the_rubric() -> None:
     assert [dann(50, 50, 50, differs="x"), dann(50, 50, 50, wrong="x"), dann(50, 50, 50, left_out="x")] == [5, 0, None]
     none = {"mnistm": None, "svhn": 50.0, "usps": 50.0}
     improved = {target: a(60.0) for target in lines}
-    found = rubric.grade_adaptation("2020 4-1", "", improved, none, beyond=True)
-    assert found.score == 13 and "no number in 3-2" in found.why
+    result = rubric.grade_adaptation("2020 4-1", "", improved, none, beyond=True)
+    assert result.score == 13 and "no number in 3-2" in result.why
     assert rubric.grade_line("2021 bonus", "", a(60.0), None, beyond=True).status == "failed"
     for own, points in (
         ({}, 16),

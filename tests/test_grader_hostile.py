@@ -127,8 +127,8 @@ def test_other_temporary_folders_and_linked_data_are_hidden(
     extra = f"for path in {[str(path) for path in [*answers, other / 'predict.py']]!r}:\n"
     extra += "    assert not os.path.isfile(path) or not os.path.getsize(path), path\n"
     root = write(tmp_path / "mallory", hw3_p3_sh=WRAPPER, predict_py=PREDICT + extra + WRITE)
-    found = result_of(grade(root, linked, LIMITS, ["2020"]), "2020 3-2")
-    assert found.score == 10, found.why
+    result = result_of(grade(root, linked, LIMITS, ["2020"]), "2020 3-2")
+    assert result.score == 10, result.why
 
 
 def test_the_graders_gpus_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,8 +220,8 @@ def test_what_is_left_behind_is_not_followed(name: str, tmp_path: Path, monkeypa
     root = write(tmp_path / "mallory", hw3_p1_sh=PICTURES, picture_py=script)
     start = time.monotonic()
     graded = grade(root, None, LIMITS, hidden=[tmp_path / "class"])
-    found = result_of(graded, "2020 1-4")
-    assert found.score == 0 and why in found.why and not graded.failures, found
+    result = result_of(graded, "2020 1-4")
+    assert result.score == 0 and why in result.why and not graded.failures, result
     assert time.monotonic() - start < 15
     assert not list((tmp_path / "temporary").iterdir())  # nothing survives the clean-up
 
@@ -298,18 +298,18 @@ SLOW: dict[str, str] = {
 
 def test_slow_scripts_are_checked_in_a_short_time(tmp_path: Path) -> None:
     """All of them in one repository, as wrappers and as what a wrapper calls; processor time, whoever else is busy."""
-    found, seconds = {}, {}
+    findings, seconds = {}, {}
     for name, text in SLOW.items():
         (tmp_path / "hw3_p1.sh").write_text(text + "\n")
         start = time.process_time()
-        found[name] = rules.wrapper_findings(tmp_path, "hw3_p1.sh")
+        findings[name] = rules.wrapper_findings(tmp_path, "hw3_p1.sh")
         seconds[name] = time.process_time() - start
     assert max(seconds.values()) < 10, seconds  # 1 s at most, when this was written
-    refused = {name for name, findings in found.items() if findings and "too complicated" in findings[0].what}
+    refused = {name for name, listed in findings.items() if listed and "too complicated" in listed[0].what}
     assert {"eval in eval, 1,000 levels", "env of env of env", "a long pipe", "a long script"} <= refused
-    assert not any(f.stops for f in found["eval in eval, 16 levels"] + found["shells in a row"])
-    assert any("forbidden command rm" in f.what for f in found["here documents"])
-    assert all(found[name][0].stops for name in refused)
+    assert not any(f.stops for f in findings["eval in eval, 16 levels"] + findings["shells in a row"])
+    assert any("forbidden command rm" in f.what for f in findings["here documents"])
+    assert all(findings[name][0].stops for name in refused)
 
 
 def test_deep_python_is_checked(tmp_path: Path) -> None:
@@ -317,15 +317,15 @@ def test_deep_python_is_checked(tmp_path: Path) -> None:
     (tmp_path / "system.py").write_text(f"import os\nos.system({nested(40, 'rm x')!r})\n")
     (tmp_path / "python.sh").write_text("python3 deep.py\n")
     (tmp_path / "carried.sh").write_text("python3 system.py\n")
-    found = rules.check_apart(tmp_path, ["python.sh", "carried.sh"])
-    assert found["python.sh"][0].stops and found["carried.sh"][0].what == "is too complicated to check"
+    findings = rules.check_apart(tmp_path, ["python.sh", "carried.sh"])
+    assert findings["python.sh"][0].stops and findings["carried.sh"][0].what == "is too complicated to check"
 
 
 def test_what_is_not_checked_in_time_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "hw3_p1.sh").write_text("true\n")
-    found = rules.check_apart(tmp_path, ["hw3_p1.sh", "hw3_p2.sh"], seconds=0.001)
-    assert [finding.what for finding in found["hw3_p1.sh"]] == ["is too complicated to check"]
-    assert found["hw3_p2.sh"] == [] and "too many" in found[""][0].what
+    findings = rules.check_apart(tmp_path, ["hw3_p1.sh", "hw3_p2.sh"], seconds=0.001)
+    assert [finding.what for finding in findings["hw3_p1.sh"]] == ["is too complicated to check"]
+    assert findings["hw3_p2.sh"] == [] and "too many" in findings[""][0].what
 
 
 def test_nested_commands_are_still_found(tmp_path: Path) -> None:
@@ -346,9 +346,9 @@ def test_windows_line_ends_and_unreadable_archives_are_named(tmp_path: Path) -> 
         b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x09\x00"
     )
     (tmp_path / "model.pth").write_bytes(content)
-    found = rules.check_apart(tmp_path, ["hw3_p3.sh"])
-    assert any("Windows line ends" in finding.what for finding in found["hw3_p3.sh"])
-    assert [finding.where for finding in found[""]] == ["model.pth"] and "cannot be read" in found[""][0].what
+    findings = rules.check_apart(tmp_path, ["hw3_p3.sh"])
+    assert any("Windows line ends" in finding.what for finding in findings["hw3_p3.sh"])
+    assert [finding.where for finding in findings[""]] == ["model.pth"] and "cannot be read" in findings[""][0].what
 
 
 # Git
@@ -716,8 +716,8 @@ def test_what_the_time_does_not_suffice_for_is_left_out(data: Path, tmp_path: Pa
     graded = grade(root, data, Limits(seconds=20, until=time.monotonic() + 2))
     assert {result.status for result in graded.results if result.problem != "rules"} <= {"left out", "failed"}
     for problem in ("2020 1-4", "2020 2-2", "2020 3-2"):
-        found = result_of(graded, problem)
-        assert found.status == "left out" and found.score is None and "time for all of the grading" in found.why
+        result = result_of(graded, problem)
+        assert result.status == "left out" and result.score is None and "time for all of the grading" in result.why
     assert graded.score == 0 and math.isclose(graded.points, 16)  # of 4-1, which is not there at all
 
 

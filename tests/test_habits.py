@@ -1,5 +1,9 @@
-"""Files that other programs read of this repository: workflow, pre-commit, citation, changelog, line ends, licence."""
+"""Files that other programs read of this repository: workflow, pre-commit, citation, changelog, line ends, licence.
 
+And names in our own files.
+"""
+
+import ast
 import os
 import re
 import subprocess
@@ -10,6 +14,7 @@ from conftest import REPO
 
 from dlcv.checkpoint import read_manifest
 
+ROOMS = ("src", "train", "inference", "report", "experiments", "tests")
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 
 
@@ -55,3 +60,15 @@ def test_the_licence_names_every_checkpoint_and_nothing_else() -> None:
         assert any(re.fullmatch(pattern.replace(".", r"\.").replace("*", ".*"), name) for name in names), pattern
     for name in names:
         assert any(re.fullmatch(p.replace(".", r"\.").replace("*", ".*"), name) for p in patterns), name
+
+
+def test_names_say_what_a_value_is() -> None:
+    """Variables and arguments, also those of lambdas; programs inside strings are not looked at."""
+    places = []
+    for path in sorted(path for room in ROOMS for path in (REPO / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            stored = node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else None
+            name = node.arg if isinstance(node, ast.arg) else stored
+            if name in ("told", "found"):
+                places.append(f"{path.relative_to(REPO)}:{node.lineno}")
+    assert not places, f"no `told` or `found`: name what the value is (message, labels, rng): {', '.join(places)}"

@@ -31,18 +31,18 @@ def imports(path: Path) -> set[str]:
 
 def reached(path: Path) -> set[Path]:
     """The file and every file of ours that it imports, however deep."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     todo = [path]
     while todo:
         file = todo.pop()
-        if file in found:
+        if file in files:
             continue
-        found.add(file)
+        files.add(file)
         for name in imports(file):
             for candidate in (f"{name.replace('.', '/')}.py", f"{name.replace('.', '/')}/__init__.py"):
                 if name.startswith("dlcv") and (REPO / "src" / candidate).exists():
                     todo.append(REPO / "src" / candidate)
-    return found
+    return files
 
 
 def called_by_wrappers() -> set[Path]:
@@ -246,8 +246,8 @@ def commands_of(text: str, inline: bool) -> list[list[str]]:
             lines += body.replace("\\\n", " ").splitlines()
     if inline:
         lines += re.findall(r"`((?:make|bash|python3?) [^-`][^`]*)`", re.sub(r"(?ms)^```.*?^```", "", text))
-    found = [shlex.split(line, comments=True) for line in lines]
-    return [words for words in found if words]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in commands if words]
 
 
 @cache

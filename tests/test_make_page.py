@@ -93,9 +93,9 @@ def test_in_a_browser(page: Path, width: int, tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title, done.stderr[-500:]
-    found = json.loads(html.unescape(title[1]))
-    assert found["wrong"] == [] and found["zoomed"] and found["closed"]
-    assert found["played"]  # the animation of a training begins at its first frame, goes on, and stops
-    assert found["width"] == width and found["fits"]  # readable without scrolling sideways
-    assert found["barriers"] == [] and found["passes"] > 10  # for readers with a screen reader or weak eyes
-    assert len(found["positions"]) >= 14 and all(frames == seen > 5 for frames, seen in found["positions"])
+    page_state = json.loads(html.unescape(title[1]))
+    assert page_state["wrong"] == [] and page_state["zoomed"] and page_state["closed"]
+    assert page_state["played"]  # the animation of a training begins at its first frame, goes on, and stops
+    assert page_state["width"] == width and page_state["fits"]  # readable without scrolling sideways
+    assert page_state["barriers"] == [] and page_state["passes"] > 10  # for readers with a screen reader or weak eyes
+    assert len(page_state["positions"]) >= 14 and all(frames == seen > 5 for frames, seen in page_state["positions"])

@@ -236,8 +236,9 @@ def test_each_official_network_is_used_by_itself(
     monkeypatch.setattr(metrics, "inception_classifier", absent)
     a, b = two_folders
     run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c")
-    told = capsys.readouterr().out
-    assert "IS needs weights" in told and "\nFID: " in told and "\nIS-EffNetLite0: " in told and "\nIS: " not in told
+    output = capsys.readouterr().out
+    assert "IS needs weights" in output and "\nFID: " in output
+    assert "\nIS-EffNetLite0: " in output and "\nIS: " not in output
 
     def damaged() -> metrics.Features:
         raise UserError("x.pth is not the official file")

@@ -26,11 +26,11 @@ def parts(requirement: str) -> tuple[str, list[str], str, str]:
 
 def declared(*extras: str) -> set[str]:
     """What is installed with these extras, under the names by which it is imported."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for line in [*PROJECT["dependencies"], *(line for extra in extras for line in EXTRAS[extra])]:
         name, more, _, _ = parts(line)
-        found |= declared(*more) if name == "dlcv" else {IMPORTED_AS.get(name, name)}
-    return found
+        modules |= declared(*more) if name == "dlcv" else {IMPORTED_AS.get(name, name)}
+    return modules
 
 
 def test_inference_is_what_pip_installs_without_extras() -> None:

@@ -112,9 +112,9 @@ def test_same_pixels_in_every_environment(
     paths = f"{REPO / 'src'}:{REPO / 'tests'}"
     result = call("python3", "-c", code, tmp_path / "some.npz", env=environment | {"PYTHONPATH": paths})
     assert result.returncode == 0, result.stderr
-    found = np.load(tmp_path / "some.npz")
+    arrays = np.load(tmp_path / "some.npz")
     for index, wrapper in enumerate(WRAPPERS):
-        assert np.array_equal(found[f"arr_{index}"], pictures[wrapper][list(ROWS[wrapper])])
+        assert np.array_equal(arrays[f"arr_{index}"], pictures[wrapper][list(ROWS[wrapper])])
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)

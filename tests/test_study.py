@@ -102,9 +102,9 @@ def test_the_studies_of_photographs(arrays: Path, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout
     assert result.stdout.startswith("6 of 9 runs are done")
     assert {path.read_text() for path in done} == {"done"}  # what is done is left alone
-    told = {path.parent.name: json.loads(path.read_text())["recipe"] for path in tmp_path.glob("*/model.json")}
-    assert told["cifar_choice_ce_lr_0.05"]["learning_rate"] == 0.05
-    assert told["cifar_choice_cb_focal_beta_0.99"]["beta"] == 0.99
-    assert told["cifar_choice_cb_focal_lr_0.4"]["learning_rate"] == 0.4
+    recipes = {path.parent.name: json.loads(path.read_text())["recipe"] for path in tmp_path.glob("*/model.json")}
+    assert recipes["cifar_choice_ce_lr_0.05"]["learning_rate"] == 0.05
+    assert recipes["cifar_choice_cb_focal_beta_0.99"]["beta"] == 0.99
+    assert recipes["cifar_choice_cb_focal_lr_0.4"]["learning_rate"] == 0.4
     assert "9 of 9 runs are done" in run_script("python3", script, "choices", "--runs", tmp_path, "--list").stdout
     assert_one_line(run_script("python3", script, "choices", "--jobs", 0), 2, "--jobs 0")

@@ -290,9 +290,9 @@ def test_a_damaged_save_is_noticed_and_the_one_before_it_is_named(tmp_path: Path
     data = last.read_bytes()
     assert read_save(before)["step"] == 1
     last.write_bytes(DAMAGES[kind](data))
-    with pytest.raises(UserError, match=r"last\.pt is damaged, or not the save of a training; go on .*: mv ") as found:
+    with pytest.raises(UserError, match=r"last\.pt is damaged, or not the save of a training; go on .*: mv ") as error:
         short_run(tmp_path, [1.0, 2.0], resume=True)
-    assert "\n" not in str(found.value) and str(before) in str(found.value)
+    assert "\n" not in str(error.value) and str(before) in str(error.value)
     before.rename(last)  # what the message says
     assert torch.equal(short_run(tmp_path, [1.0, 2.0], resume=True).weight, whole.weight)
 

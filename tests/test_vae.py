@@ -43,10 +43,10 @@ def test_reconstruction_is_averaged_over_pixels() -> None:
 def test_local_spectrum_is_the_windows_fourier_transform() -> None:
     x = torch.rand(2, 3, 24, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(16) / 16)
-    found = local_spectrum(x).numpy()
-    assert found.shape == (2, 3, 2 * 3, 16, 9)
+    spectrum = local_spectrum(x).numpy()
+    assert spectrum.shape == (2, 3, 2 * 3, 16, 9)
     window = x[1, 2, 8:24, 16:32].numpy() * hann[:, None] * hann  # the last one
-    assert np.allclose(found[1, 2, -1], np.abs(np.fft.rfft2(window)) / 16, atol=1e-12)
+    assert np.allclose(spectrum[1, 2, -1], np.abs(np.fft.rfft2(window)) / 16, atol=1e-12)
 
 
 def test_spectrum_loss_asks_for_detail_wherever_it_lies() -> None:
