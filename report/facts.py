@@ -325,6 +325,10 @@ class Facts:
         means = ("l2", "lpips", "cosine")
         return {row["run"]: row | {f"{m}_mean": row[m].split(" ")[0] for m in means} for row in rows}
 
+    def inversion_terms(self) -> dict[str, dict[str, str]]:
+        """The runs of docs/results/inversion_terms.csv, the own loss without one of its terms each: the same values."""
+        return {row["run"]: row for row in inversion_rows(self._inversion_csv().with_name("inversion_terms.csv"))}
+
     def inversion_settings(self) -> dict[str, str]:
         """What docs/results/inversion_settings.csv holds: setting → value."""
         rows = read_rows(self._inversion_csv().with_name("inversion_settings.csv"))
@@ -338,6 +342,7 @@ class Facts:
     def better_in(self, run: str, other: str, metric: str) -> str:
         """On how many targets `run` has the smaller `metric` than `other`, as "18 of 20"."""
         lines = read_rows(self._inversion_csv())
+        lines += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
         values, other_values = (
             {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which}
             for which in (run, other)
