@@ -35,6 +35,7 @@ COMPARISONS = {
     "loss": ("w+_mse", "w+_own"),
     "method": ("w+_own", "proposed"),
     "z-w": ("z_mse", "w_mse"),
+    "face-term": ("w+_own", "w+_own_without-face"),
 }
 
 

@@ -7,9 +7,9 @@
    300 iterations; the methods that the proposed one combines. Never on the targets. Writes RUNS/choice.json.
 2. Measuring, on the targets: {Z, W, W+} x {MSE, own loss}, every method alone and the proposed one in W+ with the own
    loss; 1,000 iterations of Adam at 0.01, one start, one noise.
-3. Writing: docs/results/inversion.csv (a line for every run and image), inversion_terms.csv (the same without each term
-   of the own loss), inversion_choice.csv (stage 1) and inversion_settings.csv (everything that a repetition needs), and
-   the tables of docs/models/stylegan2.md.
+3. Writing: docs/results/inversion.csv (a line for every run and image), inversion_terms.csv (the own loss without
+   each of its terms), inversion_choice.csv (stage 1) and inversion_settings.csv (everything that a repetition needs),
+   and the tables of docs/models/stylegan2.md.
 
 Flags behind -- go to invert_faces.py, for instance: -- --alexnet alexnet-owt-7be5be79.pth
 """
@@ -27,13 +27,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "report"))  # ta
 from dlcv import cli
 
 with cli.packages_needed(__doc__):
+    import numpy as np
+    from PIL import Image
     from tables import fill, inversion_rows, markdown
 
     from dlcv.checkpoint import current_commit
     from dlcv.data.faces import hold_out, read_faces
+    from dlcv.data.folders import list_images
     from dlcv.files import read_rows, write_rows, write_text
-    from dlcv.inversion import METHODS, METRICS
+    from dlcv.images import read_rgb
+    from dlcv.inversion import METHODS, METRICS, face_weights
     from dlcv.sampling import save_folder
+    from dlcv.similarity import CELEBA
     from dlcv.study import Job, arguments, work
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,7 +52,6 @@ TRIED: Mapping[str, tuple[float, ...]] = {  # below and above the start
     "lpips-weight": (0.03, 0.3), "cosine-weight": (0.015, 0.15), "face-weight": (0.0, 3.0), "pull": (0.0003, 0.003),
 }  # fmt: skip
 SPACES, LOSSES = ("z", "w", "w+"), ("mse", "own")
-WITHOUT = "w+_own_without-"  # the own loss without one of its terms
 TERMS = ("lpips", "cosine", "face")  # of the own loss, beside the MSE
 
 
@@ -98,8 +102,34 @@ def measurements(targets: Path, runs: Path, chosen: Mapping[str, Any], more: tup
     plans = {f"{space}_{loss}": flags(space, loss, (), weights) for space in SPACES for loss in LOSSES}
     plans |= {f"w+_own_{method}": flags("w+", "own", (method,), weights) for method in METHODS}
     plans["proposed"] = flags("w+", "own", tuple(chosen["methods"]), weights)
-    plans |= {f"{WITHOUT}{term}": flags("w+", "own", (), weights | {f"{term}-weight": 0.0}) for term in TERMS}
+    plans |= {name: flags("w+", "own", (), changed) for name, changed in term_changes(weights).items()}
     return {name: run(targets, runs / "targets" / name, (*words, *more)) for name, words in plans.items()}
+
+
+def term_changes(weights: Mapping[str, float]) -> dict[str, dict[str, float]]:
+    """Run → weights of the own loss without one of its terms, and with more MSE in place of the face term.
+
+    The face term is a squared error with weights of mean 1, so without it squared errors count less beside the two
+    others. In the last run they count as much as before: the two others are divided by 1 + the face term's weight,
+    which is the same as so much more MSE, because Adam's steps do not depend on the scale of the loss.
+    """
+    changes = {f"w+_own_without-{term}": {**weights, f"{term}-weight": 0.0} for term in TERMS}
+    share = 1 / (1 + weights["face-weight"])
+    others = {f"{term}-weight": weights[f"{term}-weight"] * share for term in ("lpips", "cosine")}
+    return changes | {"w+_own_mse-for-face": {**weights, **others, "face-weight": 0.0}}
+
+
+def face_errors(targets: Path, reconstructions: Path) -> dict[str, float]:
+    """Image name → squared error of the written image, pixels in [0, 1], weighted as in the own loss's face term."""
+    paths = {path.stem: path for path in (targets / name for name in list_images(targets))}
+    errors = {}
+    for name in list_images(reconstructions):
+        image = read_rgb(reconstructions / name)
+        target = read_rgb(paths[Path(name).stem]).resize(image.size, Image.Resampling.BICUBIC)
+        difference = (np.asarray(image, dtype=float) - np.asarray(target, dtype=float)) / 255
+        weights = face_weights(image.width, CELEBA).numpy()
+        errors[Path(name).stem] = float((weights * np.square(difference).mean(2)).mean())
+    return errors
 
 
 def read_summary(run: Job) -> dict[str, Any]:
@@ -107,14 +137,19 @@ def read_summary(run: Job) -> dict[str, Any]:
     return summary
 
 
-def write_results(path: Path, measured: Mapping[str, Job], chosen: Mapping[str, Any]) -> None:
-    """The csv of all images, and beside it those of the choice and of the settings."""
-    lines: list[dict[str, object]] = []
-    terms: list[dict[str, object]] = []
+def write_results(path: Path, targets: Path, measured: Mapping[str, Job], chosen: Mapping[str, Any]) -> None:
+    """The csv of all images, and beside it those of the own loss's terms, of the choice and of the settings."""
+    lines: list[dict[str, str]] = []
+    terms: list[dict[str, str]] = []
     for name, done in measured.items():
         rows = read_rows(done.out / "metrics.csv")
-        into = terms if name.startswith(WITHOUT) else lines
-        into += [{"run": name, **{key: row[key] for key in ("image_name", *METRICS, "seconds")}} for row in rows]
+        images = [{"run": name, **{key: row[key] for key in ("image_name", *METRICS, "seconds")}} for row in rows]
+        changed = name in term_changes(chosen)
+        if changed or name == "w+_own":
+            errors = face_errors(targets, done.out / "reconstructions")
+            terms += [line | {"face": f"{errors[line['image_name']]:.6f}"} for line in images]
+        if not changed:
+            lines += images
     write_rows(path, lines)
     write_rows(path.with_name(f"{path.stem}_terms.csv"), terms)
     scores: list[dict[str, object]] = [
@@ -134,16 +169,17 @@ def write_results(path: Path, measured: Mapping[str, Job], chosen: Mapping[str, 
 
 def tables(path: Path) -> dict[str, str]:
     """The Markdown tables of the results, by name."""
-    rows, terms = (
-        [(row["title"], row["images"], *(row[m] for m in METRICS), row["seconds"]) for row in inversion_rows(file)]
-        for file in (path, path.with_name(f"{path.stem}_terms.csv"))
-    )
+    rows = [(row["title"], row["images"], *(row[m] for m in METRICS), row["seconds"]) for row in inversion_rows(path)]
+    terms = [
+        (row["title"], *(row[m] for m in METRICS), row["face"])
+        for row in inversion_rows(path.with_name(f"{path.stem}_terms.csv"))
+    ]
     columns = ("space, loss, method", "targets", "L2 distance", "LPIPS", "cosine distance", "seconds")
     choice = read_rows(path.with_name(f"{path.stem}_choice.csv"))
     settings = read_rows(path.with_name(f"{path.stem}_settings.csv"))
     return {
         "inversion results": markdown(columns, rows),
-        "inversion terms": markdown(columns, terms),
+        "inversion terms": markdown((columns[0], *columns[2:5], "squared error at eyes and mouth"), terms),
         "inversion choice": markdown(("run", "score"), [(row["run"], row["score"]) for row in choice]),
         "inversion settings": markdown(("setting", "value"), [(row["setting"], row["value"]) for row in settings]),
     }
@@ -175,7 +211,7 @@ def main() -> int:
     measured = measurements(args.targets, args.runs, chosen, more)
     code = work(list(measured.values()), args.jobs, args.list)
     if not (code or args.list):
-        write_results(args.results, measured, chosen)
+        write_results(args.results, args.targets, measured, chosen)
         written = tables(args.results)
         if args.results == RESULTS:
             fill([TEXT], written)

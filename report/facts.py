@@ -344,7 +344,7 @@ class Facts:
         lines = read_rows(self._inversion_csv())
         lines += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
         values, other_values = (
-            {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which}
+            {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which and metric in line}
             for which in (run, other)
         )
         return f"{sum(values[name] < other_values[name] for name in values)} of {len(values)}"
@@ -412,6 +412,7 @@ class Facts:
         """Metric → on how many targets it is smallest, of these runs, for the one that most viewers of that target
         chose. Targets on which two runs were chosen equally often do not count."""
         results = read_rows(self._inversion_csv())
+        results += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
         votes: dict[str, Counter[str]] = defaultdict(Counter)
         for row in self._choices(comparison):
             votes[row["image_name"]][row["chosen"]] += 1

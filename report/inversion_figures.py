@@ -140,11 +140,10 @@ def draw_reconstructions(targets: Targets, folder: Path, runs: list[str], images
     draw_faces(rows, path, row_titles=images, titles=titles, fontsize=15)
 
 
-def draw_summary(targets: Targets, folder: Path, runs: list[str], images: list[str], path: Path) -> None:
-    """The first targets in the first row, and a row below for each of some runs."""
-    shown = [run for run in ("z_mse", "w+_mse", "proposed") if run in runs]
-    columns = np.stack([read_row(targets[name], folder, shown) for name in images])
-    titles = ["target", *(inversion_title(run) for run in shown)]
+def draw_summary(targets: Targets, folder: Path, runs: Sequence[str], images: list[str], path: Path) -> None:
+    """The targets in the first row, and a row below for each of the runs."""
+    columns = np.stack([read_row(targets[name], folder, runs) for name in images])
+    titles = ["target", *(inversion_title(run) for run in runs)]
     draw_faces(list(columns.swapaxes(0, 1)), path, row_titles=titles, fontsize=13)
 
 
@@ -209,7 +208,9 @@ def main() -> None:
     for part, start in enumerate(range(0, len(images), PART), 1):
         name = f"inversion_faces{f'_{part}' if part > 1 else ''}.png"
         draw_reconstructions(targets, folder, runs, images[start : start + PART], args.out / name)
-    draw_summary(targets, folder, runs, images[:PART], args.out / "inversion_summary.png")
+    shown = [run for run in ("z_mse", "w+_mse", "proposed") if run in runs]
+    draw_summary(targets, folder, shown, images[:PART], args.out / "inversion_summary.png")
+    draw_summary(targets, folder, ("w+_own", "w+_own_without-face"), images[:PART], args.out / "inversion_terms.png")
     draw_curves(folder, runs, args.out / "inversion_curves.png")
     draw_disagreements(targets, folder, runs, images, values, args.out / "inversion_disagreements.png")
     draw_edits(targets, folder, g, args.runs / "directions.npz", args.out / "inversion_edits.png")

@@ -59,15 +59,20 @@ SPACES = {"z": "Z", "w": "W", "w+": "W+"}  # of the latents, as people write the
 def inversion_title(run: str) -> str:
     """A run of the inversion experiment as people read it: "w+_own_coarse" is "W+, own, coarse"."""
     space, *rest = run.split("_")
-    return ", ".join([SPACES.get(space, space), *(word.upper() if word == "mse" else word.replace("-", " ") for word in rest)])
+    words = [word.replace("-", " ").replace("mse", "MSE").replace("lpips", "LPIPS") for word in rest]
+    return ", ".join([SPACES.get(space, space), *words])
 
 
 def inversion_rows(path: Path) -> list[dict[str, str]]:
-    """Each run of docs/results/inversion.csv: run, title, images, the metrics as mean ± std over images, seconds."""
+    """Each run of such a csv file: run, title, images, the metrics as mean ± std over images, seconds.
+
+    `face` is among the metrics where the file has it, as inversion_terms.csv does.
+    """
     lines = pd.read_csv(path)
+    metrics = [metric for metric in ("l2", "lpips", "cosine", "face") if metric in lines]
     rows = []
     for run, group in lines.groupby("run", sort=False):
-        row = {metric: mean_std(group[metric], 4) for metric in ("l2", "lpips", "cosine")}
+        row = {metric: mean_std(group[metric], 4) for metric in metrics}
         row |= {"run": str(run), "title": inversion_title(str(run)), "images": str(len(group))}
         rows.append(row | {"seconds": f"{group['seconds'].sum():.0f}"})
     return rows

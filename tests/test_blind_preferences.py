@@ -16,7 +16,7 @@ def runs(tmp_path: Path) -> Path:
     (tmp_path / "targets").mkdir()
     for name in ("a.png", "b.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / "targets" / name)
-        for grey, run in enumerate(("z_mse", "w_mse", "w+_mse", "w+_own", "proposed"), 1):
+        for grey, run in enumerate(("z_mse", "w_mse", "w+_mse", "w+_own", "proposed", "w+_own_without-face"), 1):
             folder = tmp_path / "runs" / "targets" / run / "reconstructions"
             folder.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (grey, grey, grey)).save(folder / name)
@@ -27,7 +27,7 @@ def test_sheets_show_the_runs_in_the_order_that_counting_knows(runs: Path, monke
     script, drawn = load_script("blind_preferences", monkeypatch), {}
     monkeypatch.setattr(script, "draw_faces", lambda rows, path, **_: drawn.setdefault(path.stem, rows))
     script.draw_sheets(runs / "targets", runs / "runs", seed=3)
-    greys = {"z_mse": 1, "w_mse": 2, "w+_mse": 3, "w+_own": 4, "proposed": 5}
+    greys = {"z_mse": 1, "w_mse": 2, "w+_mse": 3, "w+_own": 4, "proposed": 5, "w+_own_without-face": 6}
     assert set(drawn) == set(script.COMPARISONS)
     for comparison, rows in drawn.items():
         for number, row in enumerate(rows, 1):

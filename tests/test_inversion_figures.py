@@ -1,6 +1,7 @@
 """report/stylegan2_figures.py and report/inversion_figures.py on tiny runs."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for name in names:
             Image.new("RGB", (8, 8)).save(folder / "reconstructions" / f"{name}.png")
             rows.append(f"{run},{name},{0.01 + number},{0.2 + len(rows)},{0.3 / (len(rows))},1.0")
+    shutil.copytree(folder, folder.with_name("w+_own_without-face"))  # it is in a csv file of its own
     directions = {"attributes": np.array(["Smiling", "Male"]), "directions": np.eye(2, 5), "step": 3.0}
     np.savez(tmp_path / "runs" / "directions.npz", **directions)
     (tmp_path / "inversion.csv").write_text("\n".join(rows) + "\n")
@@ -69,7 +71,7 @@ def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     words += ["--generator", tmp_path / "g.pth", "--out", tmp_path / "out"]
     monkeypatch.setattr("sys.argv", ["inversion_figures.py", *map(str, words)])
     script.main()
-    drawn = {"faces", "faces_2", "summary", "curves", "metrics", "disagreements", "edits", "interpolations"}
+    drawn = {"faces", "faces_2", "summary", "terms", "curves", "metrics", "disagreements", "edits", "interpolations"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"inversion_{what}.png" for what in drawn}
     assert script.disagreement(np.array([1.0, 2.0, 3.0]), np.array([1.0, 9.0, 2.0])) in (1, 2)
     (tmp_path / "runs" / "directions.npz").unlink()
