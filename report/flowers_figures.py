@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=DOCS, help="folder of models/flowers.md and results/")
     parser.add_argument("--seed", type=int, default=1, help="of the sheet's latents (1)")
     parser.add_argument(
-        "--favourites", type=int, nargs=2, default=(57, 107), metavar="N", help="two numbers of the sheet"
+        "--favourites", type=int, nargs=2, default=(155, 218), metavar="N", help="two numbers of the sheet"
     )
     args = parser.parse_args()
     if not all(0 <= number < SHEET for number in args.favourites) or len(set(args.favourites)) < 2:

@@ -22,7 +22,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector, the assignment's LATENT_DIM
     channels: int = 512  # channels of both networks at 4x4, the assignment's CHANNEL_NUM
     size: int = 256  # height and width of the images in pixels
-    epochs: int = 160  # passes over the photographs
+    epochs: int = 200  # passes over the photographs
     batch_size: int = 16  # photographs a step, and as many generated images
     lr_g: float = 2e-4  # learning rate of the generator (Adam)
     lr_d: float = 2e-4  # learning rate of the discriminator (Adam)
