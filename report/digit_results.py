@@ -67,14 +67,14 @@ def evaluate(studies: list[Path], data: Path | None, ledger: Path) -> None:
     waiting: dict[tuple[str, str, str], list[Path]] = {}
     for path in (path for study in studies for path in sorted(study.glob("*/model.pth"))):
         recipe = recipe_of(read_checkpoint(path)["provenance"])
-        wanted = [("target", path, "table: the kept model")]
+        evaluations = [("target", path, "table: the kept model")]
         if recipe["mode"] == "source" and recipe["domain_norm"]:
-            wanted.append(("source", path, "table: the kept model"))
+            evaluations.append(("source", path, "table: the kept model"))
         if recipe["mode"] in ("dann", "uda") and path.parent.parent.name in STUDIES:
-            wanted += [
+            evaluations += [
                 ("target", snapshot, "oracle's gain") for snapshot in sorted(path.parent.glob("snapshots/*.pth"))
             ]
-        for statistics, file, purpose in wanted:
+        for statistics, file, purpose in evaluations:
             if (digest_of(file), recipe["target"], statistics) not in known:
                 waiting.setdefault((recipe["target"], statistics, purpose), []).append(file)
     for (domain, statistics, purpose), files in waiting.items():
@@ -188,9 +188,9 @@ def accuracy_table() -> str:
 
 def submitted(method: str) -> list[str]:
     """The ledger's accuracy of checkpoints/<method>_<pair>.pth, which is what the wrappers load, for each pair."""
-    reads = read_ledger()
-    found = [reads.get((digest_of(CHECKPOINTS / f"{method}_{s}_{t}.pth"), t, "target")) for s, t in PAIRS]
-    return [f"{100 * float(read['accuracy']):.1f}" if read else "–" for read in found]
+    ledger = read_ledger()
+    reads = [ledger.get((digest_of(CHECKPOINTS / f"{method}_{s}_{t}.pth"), t, "target")) for s, t in PAIRS]
+    return [f"{100 * float(read['accuracy']):.1f}" if read else "–" for read in reads]
 
 
 def gain_table(mode: str, other: str, name: str, other_name: str) -> str:
@@ -208,7 +208,7 @@ def gain_table(mode: str, other: str, name: str, other_name: str) -> str:
 def threshold_table() -> str:
     """The improved method as it is submitted beside whole trainings without its threshold, paired by seed."""
     rows = []
-    for column, told in (("test_accuracy", "test"), ("agreement", "agreement (no labels)")):
+    for column, heading in (("test_accuracy", "test"), ("agreement", "agreement (no labels)")):
         cells: list[list[str]] = [[], [], []]
         for pair in PAIRS:
             with_it = accuracies("uda", "target", *pair, column)
@@ -217,18 +217,18 @@ def threshold_table() -> str:
             for place, values in zip(cells, (list(with_it.values()), list(without.values()), gains), strict=True):
                 place.append(cell(values, "+" if values is gains else ""))
         names = ("with the threshold (submitted)", "without", "without minus with, points")
-        rows += [(f"{told}: {name}", *some) for name, some in zip(names, cells, strict=True)]
+        rows += [(f"{heading}: {name}", *row) for name, row in zip(names, cells, strict=True)]
     return pair_table("%", rows)
 
 
 def ablation_table(
     columns: dict[str, tuple[str, str, str]], first: tuple[str, str], prefix: str, more: str = ""
 ) -> str:
-    """One row a study: `first` is (its folder, its name), the others are runs/`prefix`*; seed 0.
+    """One row a study: `first` is (its folder, its name), the others are runs/`prefix`*; the mean where it has seeds.
 
     `columns`: heading → (mode, source, target). `more`: a score without labels that stands beside the accuracy.
     """
-    rows = [row for row in read_results() if row["statistics"] == "target" and row["seed"] == "0"]
+    rows = [row for row in read_results() if row["statistics"] == "target"]
     lines = []
     others = {row["study"] for row in rows if row["study"].startswith(prefix)} - {first[0]}
     names = {first[0]: first[1]} | {study: study_name(study, prefix) for study in sorted(others)}
@@ -236,12 +236,14 @@ def ablation_table(
         cells = []
         for key in ("test_accuracy", *([more] if more else [])):
             for wanted in columns.values():
-                found = [r for r in rows if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted]
-                cells.append(f"{100 * float(found[0][key]):.1f}" if found else "–")
+                scores = [
+                    float(r[key]) for r in rows
+                    if r["study"] == study and (r["mode"], r["source"], r["target"]) == wanted
+                ]  # fmt: skip
+                cells.append(mean_std(100 * np.array(scores), 1, n=len(scores) == 2) if scores else "–")
         lines.append((name, *cells))
-    return markdown(
-        ("seed 0, target test, % (n = 1)", *columns, *(f"{more} {name}" for name in columns if more)), lines
-    )
+    heading = "mean ± std of three seeds, or seed 0 alone (n = 1); target test, %"
+    return markdown((heading, *columns, *(f"{more} {name}" for name in columns if more)), lines)
 
 
 NAMES = {  # else a study is called as its folder
@@ -255,10 +257,11 @@ def read_snapshots() -> list[dict[str, str]]:
 
 
 def variants(source: str, target: str) -> list[dict[str, str]]:
-    """The ablation's runs of a pair, "everything" among them."""
+    """The ablation's runs of a pair with seed 0, which every variant has, "everything" among them."""
     return [
         row for row in read_results()
-        if row["study"].startswith("ablation_uda_") and (row["source"], row["target"]) == (source, target)
+        if row["study"].startswith("ablation_uda_")
+        and (row["source"], row["target"], row["seed"]) == (source, target, "0")
     ]  # fmt: skip
 
 
@@ -280,8 +283,8 @@ def rule_table() -> str:
         for source, target in PAIRS:
             rows = [r for r in read_snapshots() if (r["source"], r["target"]) == (source, target)]
             seeds = sorted({r["seed"] for r in rows})
-            found = [rank_correlation([r for r in rows if r["seed"] == seed], name) for seed in seeds]
-            cells.append(f"{np.mean(found):.2f} (n = {len(found)})" if found else "–")
+            correlations = [rank_correlation([r for r in rows if r["seed"] == seed], name) for seed in seeds]
+            cells.append(f"{np.mean(correlations):.2f} (n = {len(correlations)})" if correlations else "–")
         table.append((f"{name.replace('step', 'the step number alone')}, over a run's snapshots, n runs", *cells))
     for name in ("agreement", "balance", "reverse_accuracy"):
         cells = []
@@ -289,12 +292,12 @@ def rule_table() -> str:
             rows = variants(*pair)
             cells.append(f"{rank_correlation(rows, name):.2f} (of {len(rows)})" if len(rows) > 2 else "–")
         table.append((f"{name.replace('_accuracy', ' validation')}, over the ablation's variants", *cells))
-    for name, told in (
+    for name, title in (
         ("agreement", "variant with the most agreement"),
         ("test_accuracy", "best variant by test answers"),
     ):
         best = [max(variants(*pair), key=lambda row: float(row[name]), default=None) for pair in PAIRS]
-        table.append((told, *(study_name(row["study"], "ablation_uda_") if row else "–" for row in best)))
+        table.append((title, *(study_name(row["study"], "ablation_uda_") if row else "–" for row in best)))
     gaps = []
     for source, target in PAIRS:
         agreed = accuracies("uda", "target", source, target, "agreement")
@@ -305,14 +308,15 @@ def rule_table() -> str:
 
 
 def distance_table() -> str:
-    """Proxy A-distances of the published models' features: experiments/domain_distance.py."""
+    """Proxy A-distances of features, those of the published models' first: experiments/domain_distance.py."""
     rows = {(row["method"], row["source"], row["target"]): row for row in read_rows(DISTANCES)}
     lines = []
-    for method, name in (("dann", "DANN"), ("uda", "improved")):
-        found = [rows.get((method, *pair)) for pair in PAIRS]
-        cells = [plus_minus(float(r["a_distance"]), float(r["a_distance_std"]), 2) if r else "–" for r in found]
+    names = {"dann": "DANN, submitted", "uda": "improved, submitted", "source": "no adversary (strength 0), seed 0"}
+    for method, name in names.items():
+        distances = [rows.get((method, *pair)) for pair in PAIRS]
+        cells = [plus_minus(float(r["a_distance"]), float(r["a_distance_std"]), 2) if r else "–" for r in distances]
         lines.append((name, *cells))
-    return pair_table("proxy A-distance of the submitted models", lines)
+    return pair_table("proxy A-distance", lines)
 
 
 def draw_rule() -> None:
@@ -321,8 +325,8 @@ def draw_rule() -> None:
     for axes, (source, target) in zip(grid.flat, PAIRS, strict=True):
         rows = [r for r in read_snapshots() if (r["source"], r["target"]) == (source, target)]
         for seed in sorted({r["seed"] for r in rows}):
-            mine = [[100 * float(r[key]) for r in rows if r["seed"] == seed] for key in ("agreement", "test_accuracy")]
-            axes.plot(*mine, "o-", markersize=4, linewidth=0.7, label=f"snapshots of seed {seed}")
+            curve = [[100 * float(r[key]) for r in rows if r["seed"] == seed] for key in ("agreement", "test_accuracy")]
+            axes.plot(*curve, "o-", markersize=4, linewidth=0.7, label=f"snapshots of seed {seed}")
         others = [[100 * float(r[key]) for r in variants(source, target)] for key in ("agreement", "test_accuracy")]
         if others[0]:
             axes.plot(*others, "x", color="black", label="variants of the ablation, 1,000 steps")
@@ -349,10 +353,10 @@ def draw_scatter(name: str, modes: dict[str, str]) -> None:
         for index, (source, target) in enumerate(PAIRS):
             label: str | None = f"{LETTER[source]}→{LETTER[target]}"
             for mode, marker in modes.items():
-                mine = [r for r in rows if (r["source"], r["target"], r["mode"]) == (source, target, mode)]
+                runs = [r for r in rows if (r["source"], r["target"], r["mode"]) == (source, target, mode)]
                 colour = plt.get_cmap("tab10")(index)
-                truth = [100 * float(r["test_accuracy"]) for r in mine]
-                axes.scatter([float(r[quantity]) for r in mine], truth, marker=marker, color=colour, label=label)
+                truth = [100 * float(r["test_accuracy"]) for r in runs]
+                axes.scatter([float(r[quantity]) for r in runs], truth, marker=marker, color=colour, label=label)
                 label = None
         axes.set_xlabel(quantity.replace("reverse_accuracy", "reverse validation accuracy"))
         correlation = spearmanr([float(r[quantity]) for r in rows], [float(r["test_accuracy"]) for r in rows]).statistic
@@ -366,13 +370,12 @@ def draw_scatter(name: str, modes: dict[str, str]) -> None:
 def tables() -> dict[str, str]:
     """Name of the place in the texts → table."""
     both = {"U→M": ("usps", "mnistm"), "M→S": ("mnistm", "svhn")}
-    dann = {name: ("dann", *pair) for name, pair in both.items()}
-    source = {f"{name}, strength 0": ("source", *pair) for name, pair in both.items()}
+    dann = {name: ("dann", *pair) for name, pair in (both | {"S→U": ("svhn", "usps")}).items()}
     uda = {name: ("uda", *pair) for name, pair in both.items()}
     return {
         "digits table": accuracy_table(),
         "dann gains": gain_table("dann", "source", "DANN", "strength 0"),
-        "dann ablation": ablation_table(dann | source, ("study_dann", "the recipe"), "ablation_dann_"),
+        "dann ablation": ablation_table(dann, ("study_dann", "the recipe"), "ablation_dann_"),
         "uda gains": gain_table("uda", "dann", "improved", "DANN"),
         "uda threshold": threshold_table(),
         "uda rule": rule_table(),

@@ -56,6 +56,8 @@ def test_tables(results: ModuleType) -> None:
     runs += [{"mode": "target", "source": "svhn", "seed": 0, "test_accuracy": 0.99}]
     runs += [{"mode": "dann", "seed": 3, "test_accuracy": ""}]  # not evaluated yet
     runs += [{"study": "ablation_dann_without_x", "mode": "dann", "seed": 0, "test_accuracy": 0.123}]
+    half = {"study": "ablation_dann_without_y", "mode": "dann"}
+    runs += [half | {"seed": seed, "test_accuracy": value} for seed, value in ((0, 0.4), (1, 0.6))]
     write_runs(results.RESULTS, runs)
     written = results.tables()
     table = written["digits table"]
@@ -70,8 +72,9 @@ def test_tables(results: ModuleType) -> None:
     assert row(written["uda threshold"], "test: without |")[:2] == ["70.5 ± 29.0 (n = 2)", "–"]
     assert row(written["uda threshold"], "test: without minus")[0] == "+1.0 (n = 1)"  # seed 0 alone has both
     assert row(written["uda threshold"], "agreement (no labels): without minus")[0] == "+5.0 (n = 1)"
-    assert row(written["dann ablation"], "the recipe")[0] == "60.0"
-    assert row(written["dann ablation"], "without x") == ["12.3", "–", "–", "–"]
+    assert row(written["dann ablation"], "the recipe")[0] == "70.0 ± 10.0"
+    assert row(written["dann ablation"], "without x") == ["12.3", "–", "–"]
+    assert row(written["dann ablation"], "without y")[0] == "50.0 ± 14.1 (n = 2)"
 
 
 def test_how_well_the_rule_orders(results: ModuleType) -> None:
