@@ -28,7 +28,6 @@ from dlcv import cli
 
 with cli.packages_needed(__doc__):
     import numpy as np
-    from PIL import Image
     from tables import fill, inversion_rows, markdown
 
     from dlcv.checkpoint import current_commit
@@ -125,7 +124,7 @@ def face_errors(targets: Path, reconstructions: Path) -> dict[str, float]:
     errors = {}
     for name in list_images(reconstructions):
         image = read_rgb(reconstructions / name)
-        target = read_rgb(paths[Path(name).stem]).resize(image.size, Image.Resampling.BICUBIC)
+        target = read_rgb(paths[Path(name).stem], image.width)
         difference = (np.asarray(image, dtype=float) - np.asarray(target, dtype=float)) / 255
         weights = face_weights(image.width, CELEBA).numpy()
         errors[Path(name).stem] = float((weights * np.square(difference).mean(2)).mean())
