@@ -33,8 +33,9 @@ with cli.packages_needed(__doc__):
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-POINTS, TURNED = 10_000, 4_000  # training images in the scatters, drawn at random: 60,000 points hide each other
+TURNED = 4_000  # training images in the page that turns, drawn at random: a browser draws no more of them fluently
 GRID = 12
+EMPTY = np.array([38, 70, 130])  # ground of decoded images near whose latent there is no training image
 NEIGHBOURS = 15  # that vote on an image's class
 
 
@@ -158,12 +159,23 @@ def grid_ends(z: np.ndarray) -> np.ndarray:
     return np.percentile(z, (1, 99), axis=0).T
 
 
+def grid_counts(z: np.ndarray) -> np.ndarray:
+    """How many latents (N, 3) lie within half a step of each point of the grid in every coordinate: (12, 12, 12)."""
+    low, high = grid_ends(z).T
+    cells = np.rint((z - low) / (high - low) * (GRID - 1)).astype(int)
+    counts = np.zeros((GRID,) * 3, dtype=int)
+    np.add.at(counts, tuple(cells[((cells >= 0) & (cells < GRID)).all(1)].T), 1)
+    return counts
+
+
 def grid_table(z: np.ndarray) -> str:
-    """The grid's ends in each coordinate, and the share of all images whose latents lie inside in all three."""
+    """The grid's ends in each coordinate, the share of images inside all three, the share of points without images."""
     low, high = grid_ends(z).T
     inside = ((z >= low) & (z <= high)).all(1).mean()
+    empty = (grid_counts(z) == 0).mean()
     ends = [f"{a:.1f} to {b:.1f}" for a, b in zip(low, high, strict=True)]
-    return markdown(("grid", "z1", "z2", "z3", "images inside, %"), [("from, to", *ends, f"{100 * inside:.1f}")])
+    row = ("from, to", *ends, f"{100 * inside:.1f}", f"{100 * empty:.0f}")
+    return markdown(("grid", "z1", "z2", "z3", "images inside, %", "points without an image, %"), [row])
 
 
 def draw_curve(log: Path, path: Path) -> None:
@@ -178,23 +190,29 @@ def draw_curve(log: Path, path: Path) -> None:
 
 
 def draw_latents(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
-    """The three dimensions in space, and below it seen along each axis; the points in the order in which they come."""
+    """The latents (N, 3) in space, seen along each axis, and once more for each class; points as ordered in z."""
     colours = plt.get_cmap("tab10")(labels)
-    figure = plt.figure(figsize=(TEXT_WIDTH, 7.2))
-    space = figure.add_axes((0.0, 0.38, 1.0, 0.62), projection="3d", computed_zorder=False)
-    space.scatter(*z.T, s=4, c=colours, alpha=0.4, linewidths=0, depthshade=False)  # type: ignore[misc]
+    figure = plt.figure(figsize=(TEXT_WIDTH, 9.0))
+    space = figure.add_axes((0.0, 0.53, 1.0, 0.47), projection="3d", computed_zorder=False)
+    space.scatter(*z.T, s=1, c=colours, alpha=0.3, linewidths=0, depthshade=False)  # type: ignore[misc]
     space.set_box_aspect(np.ptp(z, axis=0), zoom=0.95)  # type: ignore[arg-type]
     for axis, name in zip((space.xaxis, space.yaxis, space.zaxis), ("z1", "z2", "z3"), strict=True):  # type: ignore[attr-defined]
         axis.set_label_text(name)
     space.tick_params(labelsize=8)
     for number, (across, up) in enumerate(((0, 1), (0, 2), (1, 2))):
-        axes = figure.add_axes((0.07 + 0.33 * number, 0.1, 0.26, 0.26))
-        axes.scatter(z[:, across], z[:, up], s=1.5, c=colours, alpha=0.4, linewidths=0)
+        axes = figure.add_axes((0.08 + 0.33 * number, 0.345, 0.25, 0.19))
+        axes.scatter(z[:, across], z[:, up], s=0.4, c=colours, alpha=0.3, linewidths=0)
         axes.set_xlabel(f"z{across + 1}", labelpad=1)
-        axes.set_ylabel(f"z{up + 1}", labelpad=-2)
+        axes.set_ylabel(f"z{up + 1}", labelpad=1)
         axes.tick_params(labelsize=8)
-    kinds = [plt.Line2D([], [], linestyle="", marker="o", color=plt.get_cmap("tab10")(kind)) for kind in range(10)]
-    figure.legend(kinds, CLASSES, ncols=5, loc="lower center", fontsize=9, bbox_to_anchor=(0.5, -0.03))
+    for kind, name in enumerate(CLASSES):  # classes cover one another in one plot
+        axes = figure.add_axes((0.03 + 0.196 * (kind % 5), 0.15 - 0.15 * (kind // 5), 0.17, 0.12))
+        axes.scatter(z[:, 0], z[:, 1], s=0.2, color="0.85", linewidths=0)
+        mine = labels == kind
+        axes.scatter(z[mine, 0], z[mine, 1], s=0.4, color=plt.get_cmap("tab10")(kind), alpha=0.5, linewidths=0)
+        axes.set_title(name, fontsize=9, pad=2, color=plt.get_cmap("tab10")(kind))
+        axes.set_xticks([])
+        axes.set_yticks([])
     save(figure, path, PRINT)
 
 
@@ -213,12 +231,15 @@ def write_html(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
 def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
     """12 x 12 x 12 latents that cover the training set's: twelve pictures, z1 from one to the next.
 
-    Six of them go to `path`, the others to the same name with "_2".
+    Images near whose latent no training image lies have a blue ground. Six pictures go to `path`, the others to the
+    same name with "_2".
     """
     axes_values = [np.linspace(low, high, GRID) for low, high in grid_ends(z)]
     latents = np.stack(np.meshgrid(*axes_values, indexing="ij"), axis=-1).reshape(-1, 3)
     with torch.inference_mode():
         images = to_uint8(model.decode(torch.from_numpy(latents).float()) * 2 - 1).permute(0, 2, 3, 1).numpy()
+    empty = (grid_counts(z) == 0).reshape(-1, 1, 1, 1)
+    images = np.where(empty, EMPTY + (255 - EMPTY) * (images / 255), images).round().astype(np.uint8)
     side = images.shape[1] + 1  # pixels of a row or column
     ends = [4, GRID * side - 4]
     down, right = ([f"{values[0]:.1f}", f"{values[-1]:.1f}"] for values in axes_values[1:])
@@ -226,7 +247,7 @@ def draw_grid(model: Autoencoder, z: np.ndarray, path: Path) -> None:
     for name, half in ((path.name, panels[: GRID // 2]), (f"{path.stem}_2{path.suffix}", panels[GRID // 2 :])):
         figure, grid = plt.subplots(3, 2, figsize=(TEXT_WIDTH, 9.6))
         for index, (axes, (value, plane)) in enumerate(zip(grid.flat, half, strict=True)):
-            axes.imshow(make_grid(np.repeat(plane, 3, axis=3), GRID, padding=1))
+            axes.imshow(make_grid(plane, GRID, padding=1))
             axes.set_title(f"z1 = {value:.1f}", fontsize=9, pad=3)
             axes.tick_params(length=0, labelsize=8, pad=2)
             axes.set_yticks(ends, down if index % 2 == 0 else [])
@@ -287,9 +308,9 @@ def main() -> None:
         written["autoencoder curve"] = markdown(("figure of the loss", "seed"), [("autoencoder_curve.png", seed)])
     card = DOCS / "models" / "autoencoder.md"
     fill([card] if card.exists() else [], written)  # it is not in what is handed in
-    subset = np.random.RandomState(0).permutation(len(z))[:POINTS]
-    draw_latents(z[subset], labels.numpy()[subset], args.out / "autoencoder_latents.png")
-    write_html(z[subset[:TURNED]], labels.numpy()[subset[:TURNED]], args.out / "autoencoder_latents.html")
+    order = np.random.RandomState(0).permutation(len(z))
+    draw_latents(z[order], labels.numpy()[order], args.out / "autoencoder_latents.png")
+    write_html(z[order[:TURNED]], labels.numpy()[order[:TURNED]], args.out / "autoencoder_latents.html")
     draw_grid(model, z, args.out / "autoencoder_grid.png")
     draw_reconstructions(model, test_images, test_labels, args.out / "autoencoder_reconstructions.png")
     print("\n\n".join(written.values()))
