@@ -55,9 +55,11 @@ def test_neighbours_and_grid_by_hand(script: ModuleType) -> None:
     assert all(20 < share < 80 for share in shares) and "| sneaker (" in lines[3] and "| sandal (" in lines[4]
     box = np.stack([np.linspace(0, 100, 101)] * 3, axis=1)  # 1 to 99 on the diagonal: 99 of 101
     assert script.grid_table(box).endswith("| from, to | 1.0 to 99.0 | 1.0 to 99.0 | 1.0 to 99.0 | 98.0 | 99 |")
-    counts = script.grid_counts(np.concatenate([box, [[-9.0, 50.0, 50.0]]]))  # the last one lies outside
+    counts = script.grid_counts(box)
     along = counts[np.arange(12), np.arange(12), np.arange(12)]
     assert counts.sum() == along.sum() == 101 and along[0] == along[-1] == 6 and along.min() > 5
+    far = script.grid_counts(np.concatenate([box] * 5 + [np.full((1, 3), 120.0)]))  # too few to move the ends by much
+    assert far.sum() == 505
 
 
 def test_everything_is_drawn(script: ModuleType, arrays: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
