@@ -1,6 +1,7 @@
 """Blind preferences between reconstructions: which one looks most like the target?
 
     python experiments/blind_preferences.py sheets --targets data/inversion/aligned     # after inversion_study.py
+    python experiments/blind_preferences.py sheets --comparison face-control            # this one alone
     python experiments/blind_preferences.py count answers.csv --viewer anna
 
 `sheets` writes a picture for each comparison to RUNS/preferences: a row for each target, with its number, the target on
@@ -12,6 +13,7 @@ two-sided binomial test against chance.
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))  # this clone's code, whatever is installed
@@ -36,6 +38,7 @@ COMPARISONS = {
     "method": ("w+_own", "proposed"),
     "z-w": ("z_mse", "w_mse"),
     "face-term": ("w+_own", "w+_own_without-face"),
+    "face-control": ("w+_own", "w+_own_mse-for-face"),  # new ones go last: the place is part of the order's seed
 }
 
 
@@ -46,10 +49,10 @@ def order(comparison: str, number: int, seed: int) -> list[str]:
     return [runs[i] for i in np.random.RandomState([seed, place, number]).permutation(len(runs))]
 
 
-def draw_sheets(targets: Path, runs: Path, seed: int) -> None:
-    """A picture for each comparison, in RUNS/preferences."""
+def draw_sheets(targets: Path, runs: Path, seed: int, comparisons: Iterable[str] = COMPARISONS) -> None:
+    """A picture for each of these comparisons, in RUNS/preferences."""
     names = list_images(targets)
-    for comparison in COMPARISONS:
+    for comparison in comparisons:
         rows = []
         for number, name in enumerate(names, 1):
             rows.append(read_row(targets / name, runs / "targets", order(comparison, number, seed)))
@@ -104,10 +107,11 @@ def main() -> None:
     parser.add_argument("--targets", type=Path, default=Path("data/inversion/aligned"), help="folder of the portraits")
     parser.add_argument("--runs", type=Path, default=Path("runs/inversion"), help="folder of the experiment's runs")
     parser.add_argument("--results", type=Path, default=RESULTS, help="csv that the choices are appended to")
+    parser.add_argument("--comparison", choices=tuple(COMPARISONS), help="the only one to draw, for sheets (all)")
     parser.add_argument("--seed", type=int, default=0, help="of the orders; another one for every viewer is best")
     args = parser.parse_args()
     if args.what == "sheets":
-        draw_sheets(args.targets, args.runs, args.seed)
+        draw_sheets(args.targets, args.runs, args.seed, [args.comparison] if args.comparison else COMPARISONS)
         return
     if args.answers is None or not args.viewer:
         raise cli.UsageError("count needs a csv of answers and --viewer NAME")

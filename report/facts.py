@@ -339,6 +339,16 @@ class Facts:
         rows = read_rows(self._inversion_csv().with_name("inversion_choice.csv"))
         return {row["run"]: f"{float(row['score']):.3f}" for row in rows}
 
+    def inversion_score(self, run: str) -> str:
+        """The score by which the weights were chosen, on the targets: the metrics' means as shares of W+ with MSE's."""
+        lines = read_rows(self._inversion_csv())
+        lines += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
+        means = [
+            {metric: np.mean([float(line[metric]) for line in lines if line["run"] == name]) for metric in METRICS}
+            for name in (run, "w+_mse")
+        ]
+        return f"{np.mean([means[0][metric] / means[1][metric] for metric in METRICS]):.3f}"
+
     def better_in(self, run: str, other: str, metric: str) -> str:
         """On how many targets `run` has the smaller `metric` than `other`, as "18 of 20"."""
         lines = read_rows(self._inversion_csv())
@@ -408,9 +418,14 @@ class Facts:
         return {"viewers": viewers, "targets": len(targets), "run": run, "chosen": inversion_title(run),
                 "unanimous": len(targets - others)}  # fmt: skip
 
-    def agreement(self, comparison: str, *runs: str) -> dict[str, str]:
-        """Metric → on how many targets it is smallest, of these runs, for the one that most viewers of that target
-        chose. Targets on which two runs were chosen equally often do not count."""
+    def agreement(self, comparison: str, *runs: str) -> dict[str, dict[str, Any]]:
+        """How often the majority of the viewers and each metric choose the same of these runs.
+
+        "viewers" → run → on how many targets most viewers chose it. Metric → run → on how many of these targets it is
+        smallest for that run, and beside the runs "agreed", the number of targets on which that is the viewers' choice,
+        and "expected": that number if the metric chose its runs as often, but without regard to the target. Targets on
+        which two runs were chosen equally often do not count.
+        """
         results = read_rows(self._inversion_csv())
         results += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
         votes: dict[str, Counter[str]] = defaultdict(Counter)
@@ -418,12 +433,16 @@ class Facts:
             votes[row["image_name"]][row["chosen"]] += 1
         ranked = {image: counted.most_common(2) for image, counted in votes.items()}
         chosen = {image: best[0] for image, (best, *others) in ranked.items() if not others or others[0][1] < best[1]}
-        shown = {}
+        viewers = Counter(chosen.values())
+        counts: dict[str, dict[str, Any]] = {"viewers": {run: viewers[run] for run in runs}}
         for metric in METRICS:
             value = {(line["run"], line["image_name"]): float(line[metric]) for line in results}
-            agreed = sum(min(runs, key=lambda r, i=image: value[r, i]) == run for image, run in chosen.items())  # type: ignore[misc]
-            shown[metric] = f"{agreed} of {len(chosen)}"
-        return shown
+            least = {image: min(runs, key=lambda r, i=image: value[r, i]) for image in chosen}  # type: ignore[misc]
+            metric_runs = Counter(least.values())
+            expected = sum(viewers[run] * metric_runs[run] for run in runs) / len(chosen)
+            counts[metric] = {run: metric_runs[run] for run in runs} | {"expected": f"{expected:.1f}"}
+            counts[metric]["agreed"] = sum(least[image] == run for image, run in chosen.items())
+        return counts
 
     def face_places(self) -> str:
         """(left, top) of the eyes and the mouth in an aligned face, as shares of its width and height."""

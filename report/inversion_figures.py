@@ -35,6 +35,9 @@ Targets = Mapping[str, Path]  # name without suffix → file
 NAMES = {"l2": "L2 distance", "lpips": "LPIPS", "cosine": "cosine distance"}
 PART = 10  # targets in one picture
 EDITED = 4  # targets that are edited
+EVERY = 5  # every fifth target is in the picture of the face term, so that none is selected
+FEATURES = (0.22, 0.31, 0.78, 0.87)  # left, top, right, bottom of eyes and mouth in an aligned face, as shares
+FACE_RUNS = {"w+_own": "own loss", "w+_own_mse-for-face": "MSE instead", "w+_own_without-face": "no face term"}
 MIXTURES = 9  # columns of the interpolation
 MARKERS = {"coarse": "s", "pull": "^", "noise": "D", "tune": "v"}  # of a method
 COLOURS = {"z": "C0", "w": "C4", "w+": "C2"}  # of a space in every plot: blue, orange and green of the style
@@ -81,23 +84,28 @@ def disagreement(first: np.ndarray, second: np.ndarray) -> int:
 
 
 def draw_metrics(runs: list[str], values: np.ndarray, path: Path) -> None:
-    """Metric against metric, a dot for every run and image, and Spearman's correlation over all of them."""
-    flat = values.reshape(-1, len(METRICS))
-    figure, grid = plt.subplots(2, 2, figsize=(TEXT_WIDTH, 5.4))
-    *axes, legend = grid.flat
-    for axis, (a, b) in zip(axes, combinations(range(len(METRICS)), 2), strict=True):
-        for index, run in enumerate(runs):
-            colour, method = style_of(run)["color"], run.split("_")[-1]
-            inside = "none" if method == "mse" or method in MARKERS else colour
-            axis.scatter(values[index, :, a], values[index, :, b], s=12, label=inversion_title(run),
-                         marker=MARKERS.get(method, "o"), edgecolors="0.35" if method in MARKERS else colour,
-                         facecolors=inside, linewidths=0.7)  # fmt: skip
-        correlation = spearmanr(flat[:, a], flat[:, b]).statistic
-        axis.set(xlabel=NAMES[METRICS[a]], ylabel=NAMES[METRICS[b]], xscale="log", yscale="log")
-        axis.set_title(f"Spearman's correlation of all: {correlation:.2f}")
-    legend.axis("off")
-    legend.legend(*axes[0].get_legend_handles_labels(), loc="center")
-    figure.tight_layout()
+    """Metric against metric, a mark for every run and image: all runs above, those with MSE alone below.
+
+    Above each plot stands Spearman's correlation over its marks.
+    """
+    figure, grid = plt.subplots(2, 3, figsize=(TEXT_WIDTH, 5))
+    chosen = {"all runs": runs, "MSE alone": [run for run in runs if run.endswith("_mse")]}
+    for axes, (title, shown) in zip(grid, chosen.items(), strict=True):
+        places = [runs.index(run) for run in shown]
+        flat = values[places].reshape(-1, len(METRICS))
+        for axis, (a, b) in zip(axes, combinations(range(len(METRICS)), 2), strict=True):
+            for index, run in zip(places, shown, strict=True):
+                colour, method = style_of(run)["color"], run.split("_")[-1]
+                inside = "none" if method == "mse" or method in MARKERS else colour
+                axis.scatter(values[index, :, a], values[index, :, b], s=12, label=inversion_title(run),
+                             marker=MARKERS.get(method, "o"), edgecolors="0.35" if method in MARKERS else colour,
+                             facecolors=inside, linewidths=0.7)  # fmt: skip
+            axis.set(xlabel=NAMES[METRICS[a]], ylabel=NAMES[METRICS[b]])
+            if shown == runs:  # over several decades
+                axis.set(xscale="log", yscale="log")
+            axis.set_title(f"{title}: {spearmanr(flat[:, a], flat[:, b]).statistic:.2f}")
+    figure.tight_layout(rect=(0, 0.13, 1, 1))
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), ncols=4, loc="lower center")
     save(figure, path, dpi=PRINT)
 
 
@@ -138,6 +146,26 @@ def draw_reconstructions(targets: Targets, folder: Path, runs: list[str], images
     rows = [read_row(targets[name], folder, runs) for name in images]
     titles = ["target", *(inversion_title(run).replace(", ", "\n") for run in runs)]
     draw_faces(rows, path, row_titles=images, titles=titles, fontsize=15)
+
+
+def draw_terms(targets: Targets, folder: Path, images: list[str], path: Path) -> None:
+    """What the face term does: a row for each target, with the faces on the left and eyes and mouth on the right."""
+    titles = ["target", *FACE_RUNS.values()]
+    figure, grid = plt.subplots(len(images), 2 * len(titles) + 1, squeeze=False, figsize=(TEXT_WIDTH, 3.3),
+                                width_ratios=[*[1] * len(titles), 0.15, *[1] * len(titles)])  # fmt: skip
+    for axis in grid.flat:
+        axis.axis("off")
+    grid = np.delete(grid, len(titles), axis=1)  # the gap between faces and parts
+    for axes, name in zip(grid, images, strict=True):
+        faces = read_row(targets[name], folder, list(FACE_RUNS))
+        left, top, right, bottom = (round(share * faces.shape[1]) for share in FEATURES)
+        for axis, face in zip(axes, (*faces, *faces[:, top:bottom, left:right]), strict=True):
+            axis.imshow(face, interpolation="bicubic")
+        axes[0].text(-0.08, 0.5, name, transform=axes[0].transAxes, ha="right", va="center")
+    for axis, title in zip(grid[0], 2 * titles, strict=True):
+        axis.set_title(title, fontsize=7.5)
+    figure.subplots_adjust(left=0.045, right=1, bottom=0, top=0.95, wspace=0.04, hspace=0.04)
+    save(figure, path, dpi=PRINT)
 
 
 def draw_summary(targets: Targets, folder: Path, runs: Sequence[str], images: list[str], path: Path) -> None:
@@ -210,7 +238,7 @@ def main() -> None:
         draw_reconstructions(targets, folder, runs, images[start : start + PART], args.out / name)
     shown = [run for run in ("z_mse", "w+_mse", "proposed") if run in runs]
     draw_summary(targets, folder, shown, images[:PART], args.out / "inversion_summary.png")
-    draw_summary(targets, folder, ("w+_own", "w+_own_without-face"), images[:PART], args.out / "inversion_terms.png")
+    draw_terms(targets, folder, images[::EVERY], args.out / "inversion_terms.png")
     draw_curves(folder, runs, args.out / "inversion_curves.png")
     draw_disagreements(targets, folder, runs, images, values, args.out / "inversion_disagreements.png")
     draw_edits(targets, folder, g, args.runs / "directions.npz", args.out / "inversion_edits.png")

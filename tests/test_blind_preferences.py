@@ -9,6 +9,9 @@ from PIL import Image
 from dlcv.cli import UserError
 from dlcv.files import read_rows
 
+RUNS = ("z_mse", "w_mse", "w+_mse", "w+_own", "proposed", "w+_own_without-face", "w+_own_mse-for-face")
+GREYS = {run: grey for grey, run in enumerate(RUNS, 1)}
+
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
@@ -16,7 +19,7 @@ def runs(tmp_path: Path) -> Path:
     (tmp_path / "targets").mkdir()
     for name in ("a.png", "b.png"):
         Image.new("RGB", (8, 8)).save(tmp_path / "targets" / name)
-        for grey, run in enumerate(("z_mse", "w_mse", "w+_mse", "w+_own", "proposed", "w+_own_without-face"), 1):
+        for run, grey in GREYS.items():
             folder = tmp_path / "runs" / "targets" / run / "reconstructions"
             folder.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 8), (grey, grey, grey)).save(folder / name)
@@ -27,11 +30,13 @@ def test_sheets_show_the_runs_in_the_order_that_counting_knows(runs: Path, monke
     script, drawn = load_script("blind_preferences", monkeypatch), {}
     monkeypatch.setattr(script, "draw_faces", lambda rows, path, **_: drawn.setdefault(path.stem, rows))
     script.draw_sheets(runs / "targets", runs / "runs", seed=3)
-    greys = {"z_mse": 1, "w_mse": 2, "w+_mse": 3, "w+_own": 4, "proposed": 5, "w+_own_without-face": 6}
     assert set(drawn) == set(script.COMPARISONS)
     for comparison, rows in drawn.items():
         for number, row in enumerate(rows, 1):
-            assert [int(face[0, 0, 0]) for face in row[1:]] == [greys[r] for r in script.order(comparison, number, 3)]
+            assert [int(face[0, 0, 0]) for face in row[1:]] == [GREYS[r] for r in script.order(comparison, number, 3)]
+    drawn.clear()
+    script.draw_sheets(runs / "targets", runs / "runs", 3, ["face-control"])
+    assert list(drawn) == ["face-control"]
     orders = {tuple(script.order("space", number, seed)) for number in range(1, 6) for seed in range(5)}
     assert len(orders) == 6  # every order comes up
 

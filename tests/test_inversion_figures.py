@@ -63,7 +63,8 @@ def test_inversion_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         for name in names:
             Image.new("RGB", (8, 8)).save(folder / "reconstructions" / f"{name}.png")
             rows.append(f"{run},{name},{0.01 + number},{0.2 + len(rows)},{0.3 / (len(rows))},1.0")
-    shutil.copytree(folder, folder.with_name("w+_own_without-face"))  # it is in a csv file of its own
+    for run in ("w+_own_without-face", "w+_own_mse-for-face"):  # they are in a csv file of their own
+        shutil.copytree(folder, folder.with_name(run))
     directions = {"attributes": np.array(["Smiling", "Male"]), "directions": np.eye(2, 5), "step": 3.0}
     np.savez(tmp_path / "runs" / "directions.npz", **directions)
     (tmp_path / "inversion.csv").write_text("\n".join(rows) + "\n")
