@@ -148,8 +148,8 @@ def setup_table(checkpoint: Path) -> str:
         "direction, all equally likely; reflection padding",
         "standardisation": f"(x - mean) / deviation for x in [0, 1]; mean {means}; deviation {stds} (R, G, B)",
         "optimizer": f"SGD, Nesterov momentum {r['momentum']}, weight decay {r['weight_decay']}",
-        "learning rate": f"linear from 0 to {r['lr']} in the first epoch, then a cosine to 0, updated every step; "
-        "the same in Part B",
+        "learning rate": f"half a cosine from {r['lr']} at the first step to 0 at the last, in the first epoch times "
+        "a factor that rises linearly from 0 to 1; the same in Part B",
         "batch size": str(r["batch_size"]),
         "epochs": f"{r['epochs']}; the last one is kept",
         "dropout": f"{r['dropout']}, before and behind the layer of 500",

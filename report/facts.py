@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -79,6 +80,15 @@ class Facts:
     def sources(self, *scripts: str) -> list[str]:
         """The scripts and every module of ours that they import, by path in the repository."""
         return [path.as_posix() for path in reached(scripts)]
+
+    def code(self, path: str, *names: str) -> str:
+        """The source of a file's functions and classes of these names, in its order, as a string of Typst."""
+        text = (ROOT / path).read_text(encoding="utf-8")
+        parts = {getattr(node, "name", ""): ast.get_source_segment(text, node) for node in ast.parse(text).body}
+        if missing := set(names) - parts.keys():
+            raise cli.UserError(f"{path} has no {min(missing)}")
+        chosen = "\n\n\n".join(part or "" for name, part in parts.items() if name in names)
+        return json.dumps(chosen, ensure_ascii=False)
 
     def parameters(self, checkpoint: str) -> str:
         """Number of weights of a checkpoint's network, with thousands separated."""
