@@ -4,6 +4,7 @@
     python experiments/face_scores.py runs/gan_seed0/model.pth --against test --purpose "final"   # the test faces, once
     python experiments/face_scores.py --floor                      # real training faces against the held-out ones
     python experiments/face_scores.py --pca 64                     # linear PCA: its squared error, its Normal's samples
+    python experiments/face_scores.py runs/vae_seed0/model.pth --reconstruct      # reconstructions instead of samples
 
 The csv is the faces' ledger: every score against test faces stands in it. --features inception is FID; it needs the
 official weights. Draw k of n generated images has the latents of seed k, from 1 (0 is that of the pictures that are
@@ -68,6 +69,12 @@ def reconstruction_error(model: VAE, images: torch.Tensor) -> float:
     return sum(float((model.decode(model.encode(x)[0]) - x).square().sum()) for x in parts) / images.numel()
 
 
+@torch.inference_mode()
+def reconstruct(model: VAE, images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, 3, 64, 64) -> the same faces decoded from the posterior's mean, uint8."""
+    return torch.cat([to_uint8(model.decode(model.encode(to_float(x))[0]) * 2 - 1) for x in images.split(50)])
+
+
 class LinearPCA:
     """Principal component analysis of uint8 images (N, 3, H, W) as an autoencoder, with the Normal of its latents."""
 
@@ -99,6 +106,7 @@ def main() -> None:
     parser.add_argument("--floor", action="store_true", help="score real training faces, too")
     parser.add_argument("--pca", type=int, metavar="COMPONENTS", help="score linear PCA, too")
     parser.add_argument("--standard", action="store_true", help="a VAE decodes N(0, I), not its fitted Normal or flow")
+    parser.add_argument("--reconstruct", action="store_true", help="a VAE's reconstructions of real training faces")
     parser.add_argument("--n", type=int, default=3_000, help="generated images of a draw (default 3000)")
     parser.add_argument("--draws", type=int, default=3, help="draws of latents, a line for each (default 3)")
     parser.add_argument(
@@ -152,11 +160,14 @@ def main() -> None:
         numbers |= {"recon_mse": float(str(values["recon_mse"]))} if "recon_mse" in values else {}
         print(f"{values['what']}: " + ", ".join(f"{name} {value:.4f}" for name, value in numbers.items()), flush=True)
 
+    def training_faces(draw: int) -> torch.Tensor:
+        chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(draw))[: args.n]
+        return train_images[training[chosen]]
+
     draws = range(1, args.draws + 1)
     if args.floor:
         for draw in draws:
-            chosen = torch.randperm(len(training), generator=torch.Generator().manual_seed(draw))[: args.n]
-            score(train_images[training[chosen]], what="real training faces", draw=draw)
+            score(training_faces(draw), what="real training faces", draw=draw)
     if args.pca:
         linear = LinearPCA(train_images[training], args.pca)
         error = f"{linear.reconstruction_error(real):.6f}"
@@ -166,12 +177,16 @@ def main() -> None:
         model, step = load(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         values: dict[str, object] = {"what": path.as_posix(), "sha256": digest, "step": step}
-        if args.standard and not isinstance(model, VAE):
-            raise cli.UsageError(f"--standard: {path} is no VAE")
+        if (args.standard or args.reconstruct) and not isinstance(model, VAE):
+            raise cli.UsageError(f"--{'standard' if args.standard else 'reconstruct'}: {path} is no VAE")
         if isinstance(model, VAE):
             values["recon_mse"] = f"{reconstruction_error(model, real):.6f}"
         for draw in draws:
-            score(generate(model, args.n, draw, args.standard), **values, draw=draw)
+            if isinstance(model, VAE) and args.reconstruct:
+                images = reconstruct(model, training_faces(draw))
+            else:
+                images = generate(model, args.n, draw, args.standard)
+            score(images, **values, draw=draw)
 
 
 if __name__ == "__main__":

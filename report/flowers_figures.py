@@ -119,19 +119,23 @@ def draw_progress(run: Path, size: int, path: Path, turn: int, rows: int = 6, co
     draw_faces(pictures, path, row_titles=[f"epoch {int(grid.stem.split('_')[1])}" for grid in chosen])
 
 
-def draw_epochs(run: Path, size: int, path: Path, latents: int = 4, frames: int = 30) -> None:
-    """The first latent's image after every epoch, row by row; of the first few, evenly spaced epochs for the page."""
+def draw_epochs(run: Path, size: int, path: Path, latents: int = 6, strips: int = 4) -> None:
+    """The first latents' images in columns of evenly spaced epochs; strips for the page with more epochs."""
     grids = sorted(run.glob("samples_*.png"))
     side = min(size, 96)
-    pictures = np.stack(
-        [
+
+    def pictures(count: int) -> tuple[list[int], np.ndarray]:
+        """At most `count` epochs, and the images after them, (epochs, latents, side, side, 3)."""
+        places = np.unique(np.linspace(0, len(grids) - 1, count).round().astype(int))
+        images = [
             [np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX)) for pixels in some]
-            for some in (first_of_grid(grid, latents, size) for grid in grids)
+            for some in (first_of_grid(grids[place], latents, size) for place in places)
         ]
-    )
-    shown = np.unique(np.linspace(0, len(grids) - 1, frames).round().astype(int))
-    draw_strips(list(pictures[shown].swapaxes(0, 1)), path)
-    save_image(path, make_grid(pictures[:, 0], min(len(grids), 10 if len(grids) <= 60 else 20)))
+        return [int(grids[place].stem.split("_")[1]) for place in places], np.stack(images)
+
+    draw_strips(list(pictures(30)[1][:, :strips].swapaxes(0, 1)), path)
+    epochs, shown = pictures(16)
+    draw_faces(list(shown.swapaxes(0, 1)), path, titles=[str(epoch) for epoch in epochs], fontsize=16)
 
 
 def phase_rows(log: Path, parts: int = 5) -> list[dict[str, str]]:

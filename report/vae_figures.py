@@ -1,6 +1,7 @@
 """Problem 1's figures: architecture, curves, reconstructions, samples, t-SNE, attribute directions, interpolations.
 
     python report/vae_figures.py          # from checkpoints/vae.pth and runs/vae_seed0/log.jsonl
+    python report/vae_figures.py --no-curves --pilots with=runs/a/model.pth without=runs/b/model.pth      # only these
 
 Test faces and their attributes are shown, never used for choosing. The ten faces of table 1_3 and those that are
 edited (the second and third) are drawn with seed 0.
@@ -106,6 +107,14 @@ def draw_latents(model: VAE, path: Path) -> None:
     draw_faces([pictures(images) for images in ways.values()], path, row_titles=list(ways))
 
 
+@torch.inference_mode()
+def draw_pilots(pilots: dict[str, Path], path: Path) -> None:
+    """Ten samples of each short training, from the same noise by way of its fitted Normal."""
+    models = {name: load_model(VAE, file) for name, file in pilots.items()}
+    rows = [pictures(m.sample(noise(SEED, SHOWN, m.config.latent_dim).float())) for m in models.values()]
+    draw_faces(rows, path, row_titles=list(models), fontsize=FONT)
+
+
 def separation(points: np.ndarray, has: np.ndarray) -> float:
     """How well an attribute separates: area under the ROC curve of its share among each point's nearest others."""
     nearest = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(points) - 1)).fit(points)
@@ -157,8 +166,17 @@ def main() -> None:
         "--then", nargs="*", type=Path, default=[], metavar="LOG",
         help="logs of what followed, drawn as fig1_2_then: its flow's",
     )  # fmt: skip
+    parser.add_argument(
+        "--pilots", nargs="+", default=[], metavar="NAME=FILE", help="draw only the samples of these short trainings"
+    )
     parser.add_argument("--data", type=Path, help="folder of the faces (default: hw3_data or data/hw3_data)")
     args = training_arguments(parser, "vae")
+    if args.pilots:
+        if wrong := [words for words in args.pilots if not all(words.partition("="))]:
+            raise cli.UsageError(f"--pilots {wrong[0]}: give NAME=FILE")
+        named = (words.partition("=") for words in args.pilots)
+        draw_pilots({name: Path(file) for name, _, file in named}, args.out / "vae_pilots.png")
+        return
     for log in args.then:
         if not log.exists():
             raise cli.UserError(f"{log} is not there: give --then the log.jsonl of a training")

@@ -128,3 +128,32 @@ def test_the_table_has_means_over_the_draws_of_the_newest_model(
         f"| real training faces | 2 x 3000 against 2621 | 5.5 ± 0.7 | {spread} |  |",
     ]
     assert len(tables.face_table(tmp_path / "s.csv", "test").splitlines()) == 3
+
+
+def test_a_vae_reconstructs_training_faces(
+    scores: ModuleType, faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def perfect(_: VAE, images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return images
+
+    monkeypatch.setattr(scores, "reconstruct", perfect)
+    save_checkpoint(tmp_path / "vae.pth", VAE(VAEConfig(6, 4)).eval(), {"step": 8})
+    save_checkpoint(tmp_path / "gan.pth", Generator(GeneratorConfig(6, 4)).eval(), {"step": 7})
+    common = ["--data", faces, "--scores", tmp_path / "s.csv", "--cache", tmp_path / "cache", "--n", 9, "--draws", 1]
+    run(scores, monkeypatch, tmp_path / "vae.pth", "--reconstruct", "--floor", *common)
+    floor, reconstructed = rows(tmp_path / "s.csv")
+    assert len(seen[0]) == 9 and floor["frechet"] == reconstructed["frechet"]  # the faces that --floor scores
+    with pytest.raises(scores.cli.UsageError, match="is no VAE"):
+        run(scores, monkeypatch, tmp_path / "gan.pth", "--reconstruct", *common)
+
+
+def test_reconstructions_are_the_decoded_posterior_means(scores: ModuleType) -> None:
+    model = VAE(VAEConfig(6, 4)).eval()
+    images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = model.decode(model.encode(images / 255)[0]) * 255
+    result = scores.reconstruct(model, images)
+    assert result.dtype == torch.uint8 and (result.float() - expected).abs().max() <= 0.51
