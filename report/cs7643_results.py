@@ -1,6 +1,7 @@
 """CS7643 assignment 2, part 2: the course's networks and our own; losses for the long-tailed CIFAR-10.
 
     python report/cs7643_results.py --evaluate     # reads the test set through dlcv.evaluate, once a run
+    python report/cs7643_results.py --confusions   # what the long tail's networks take for what, no test image is read
     python report/cs7643_results.py                # writes docs/models/cs7643.md, report/figures/cs7643_*.png
 
 Runs: those of experiments/study_photos.py cs7643, choices, gamma and longtail; of those that are not below --runs any
@@ -27,9 +28,13 @@ with cli.packages_needed(__doc__):
     from tables import fill, markdown, mean_std, plus_minus, record
 
     from dlcv.checkpoint import digest_of
+    from dlcv.cs7643.part2.losses import reweight
     from dlcv.cs7643.part2.models import MyModel
+    from dlcv.cs7643.part2.solver import Solver
+    from dlcv.cs7643.recipes import Recipe
+    from dlcv.data.arrays import read_arrays
     from dlcv.evaluate import LEDGER
-    from dlcv.files import read_rows
+    from dlcv.files import read_rows, write_rows
     from dlcv.trainer import read_log
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -52,8 +57,17 @@ COLOURS = {"ce": "#0072B2", "cb_ce": "#56B4E9", "focal": "#B24400", "cb_focal": 
 ABLATIONS = DOCS / "results" / "my_model_ablations.csv"
 PARTS = (slice(5), slice(5, 10))  # the larger and the smaller half of the classes
 HALVES = ("five largest classes, %", "five smallest, %")
+WHOLE = {  # run → title of the own network's whole trainings
+    "cifar_mymodel_seed0_first": "earlier",
+    "cifar_mymodel_seed0": "handed in",
+}
 PAPERS_GAIN = 4.2  # points: Cui et al. 2019, table 2
 PAPERS = "the paper (sigmoids, 200 epochs): class-balanced focal loss minus cross entropy"
+BETAS = (0.9, 0.99, 0.999, 0.9999)  # of the table of weights
+BALANCED = {
+    "0.0": LOSSES["cb_ce"],
+    "1.0": LOSSES["cb_focal"],
+}  # gamma → loss: whose errors are counted, whose curves are drawn
 SEEDS = 3  # of each loss, before the long tail counts as done
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -150,6 +164,9 @@ def ablation_table() -> str:
         gains = [float(row[columns[0]]) - float(whole[row["seed"]][columns[0]]) for row in runs]
         seconds = f"{np.mean([float(row['seconds']) for row in runs]):.0f}"
         lines.append((variant, *cells, "" if runs[0] in whole.values() else cell(gains, "+"), seconds))
+        if runs[0] in whole.values():  # what the variants with one seed are compared with
+            first = [cell([float(whole["0"][column])]) for column in columns]
+            lines.append((f"{variant}, seed 0 alone", *first, "", f"{float(whole['0']['seconds']):.0f}"))
     titles = ("validation accuracy, %", "in training mode, %", "minus whole network, points", "seconds of one core")
     return markdown(("", *titles), lines)
 
@@ -267,19 +284,136 @@ def gamma_table(runs: Path) -> str:
     return markdown(("gamma", "validation accuracy, %", *HALVES), rows)
 
 
+def whole_table(runs: Path) -> str:
+    """The own network's whole trainings, seed 0: the one handed in and the one before it; csv as in `collect`."""
+    measured = []
+    for path in sorted(runs.glob("cifar_mymodel_seed0*/model.json")):
+        provenance = json.loads(path.read_text(encoding="utf-8"))
+        if path.parent.name in WHOLE and "validation_accuracy" in provenance["metrics"]:
+            recipe = provenance["recipe"]
+            log = read_log(path.with_name("log.jsonl"))
+            end = log[-1]["step"] * (1 - 1 / recipe["epochs"])  # the last epoch's beginning
+            batches = [line["accuracy"] for line in log if "accuracy" in line and line["step"] > end]
+            measured.append(
+                {
+                    "run": path.parent.name, "commit": provenance["commit"], "epochs": recipe["epochs"],
+                    "patch": recipe.get("patch", 0), "training": sum(provenance["data"]["training"]),
+                    "validation": recipe["validation"], "batch_accuracy": f"{np.mean(batches):.4f}",
+                    "validation_accuracy": f"{provenance['metrics']['validation_accuracy']:.4f}",
+                }
+            )  # fmt: skip
+    kept = {line["run"]: line for line in record(DOCS / "results" / "cs7643_whole_trainings.csv", measured)}
+    rows = []
+    for name, title in WHOLE.items():
+        if name in kept:
+            line, share = kept[name], float(kept[name]["validation_accuracy"])
+            counts = (f"{int(line[column]):,}" for column in ("training", "validation"))
+            error = 100 * (share * (1 - share) / int(line["validation"])) ** 0.5
+            squares = f"{line['patch']} pixels" if line["patch"] != "0" else "none"
+            learned = f"{100 * float(line['batch_accuracy']):.1f}"
+            rows.append((title, line["epochs"], squares, *counts, learned, plus_minus(100 * share, error, 1)))
+    columns = ["training", "epochs", "squares", "training images", "validation images", "batches of the last epoch, %"]
+    return markdown([*columns, "validation accuracy ± standard error, %"], rows)
+
+
+def weight_table(results: list[dict[str, Any]]) -> str:
+    """By beta, the weight of each class of the long tail, as the loss has it; their mean over the training images; and
+    the number of images of equal weight whose mean has the variance of a batch's (Kish's effective sample size)."""
+    counts = next((torch.tensor(line["training"]) for line in seeds_of("ce", results).values()), None)
+    if counts is None:
+        return ""
+    rows = []
+    for beta in BETAS:
+        weights = reweight(counts, beta=beta)
+        total, squares = float((counts * weights).sum()), float((counts * weights**2).sum())
+        mean, share = total / int(counts.sum()), total**2 / squares / int(counts.sum())
+        rows.append((f"{beta:g}", *(f"{w:.2f}" for w in weights), f"{mean:.2f}", f"{share * Recipe().batch_size:.0f}"))
+    titles = (*CLASSES, "mean over the images", f"images of equal weight in a batch of {Recipe().batch_size}")
+    return markdown(("beta", *titles), rows)
+
+
+def count_confusions(runs: Path, data: Path | None) -> None:
+    """To docs/results/cs7643_confusions.csv: what the class-balanced losses' networks take images of each class for,
+    of the training images, unchanged, and of the held-out validation images."""
+    images, labels = read_arrays(data, "cifar10", "train")
+    lines = []
+    for gamma, loss in BALANCED.items():
+        run = runs / f"cifar_gamma_{gamma}_seed0"
+        if not (run / "model.pth").is_file():
+            raise cli.UserError(f"{run / 'model.pth'} is not there: python experiments/study_photos.py gamma")
+        recipe = Recipe(**json.loads((run / "model.json").read_text(encoding="utf-8"))["recipe"])
+        solver = Solver(images=images.permute(0, 2, 3, 1), labels=labels.numpy(), **recipe.solver_arguments())
+        solver.model.load_state_dict(torch.load(run / "model.pth", weights_only=True))
+        sets = {"validation": (solver.val_images, solver.val_labels)}
+        sets["training"] = (solver.train_images, solver.train_labels)
+        for name, (solver.val_images, solver.val_labels) in sets.items():
+            counts = torch.bincount(solver.val_labels, minlength=10)
+            matrix = solver._evaluate(0)[1] * counts[:, None]
+            for c, row in enumerate(matrix.round().int().tolist()):
+                shown = dict(zip(CLASSES, row, strict=True))
+                lines.append({"run": run.name, "loss": loss, "images": name, "class": CLASSES[c]} | shown)
+            print(f"{run.name}, {name} images: {100 * float(matrix.diag().sum() / counts.sum()):.1f} %", flush=True)
+    write_rows(DOCS / "results" / "cs7643_confusions.csv", lines)
+
+
+def error_table() -> str:
+    """Class by class, for the class-balanced losses: share of training and of validation images that is right, and of
+    the validation images that is taken for a class with more training images, or for one with fewer."""
+    path = DOCS / "results" / "cs7643_confusions.csv"
+    if not path.exists():
+        return ""
+    answers = {
+        (row["loss"], row["images"], row["class"]): [int(row[name]) for name in CLASSES] for row in read_rows(path)
+    }
+    rows = []
+    for c, name in enumerate(CLASSES):
+        cells = [name, f"{sum(answers[LOSSES['cb_ce'], 'training', name]):,}"]
+        for loss in BALANCED.values():
+            training, validation = answers[loss, "training", name], answers[loss, "validation", name]
+            cells.append(f"{100 * training[c] / sum(training):.1f}")
+            for part in (validation[c], sum(validation[:c]), sum(validation[c + 1 :])):
+                cells.append(f"{100 * part / sum(validation):.1f}")
+        rows.append(cells)
+    parts = ("training", "validation", "to larger", "to smaller")
+    return markdown(("class", "images", *(f"{loss}: {part}" for loss in BALANCED.values() for part in parts)), rows)
+
+
+def draw_long_tail_curves(runs: Path, path: Path) -> None:
+    """The class-balanced losses' accuracy by epoch: on batches of the long tail, and on balanced validation images."""
+    figure, grid = plt.subplots(1, len(BALANCED), figsize=(TEXT_WIDTH, 2.6), layout="constrained", sharey=True)
+    for axes, (gamma, loss) in zip(grid, BALANCED.items(), strict=True):
+        lines = read_log(runs / f"cifar_gamma_{gamma}_seed0" / "log.jsonl")
+        scored = [line for line in lines if "validation_accuracy" in line]
+        learning = [line for line in lines if "accuracy" in line]
+        epoch = scored[0]["step"]  # steps
+        each = 100 * np.array([[line[f"validation_class_{c}"] for c in range(10)] for line in scored])
+        axes.plot(
+            [x["step"] / epoch for x in learning], [100 * x["accuracy"] for x in learning], label="batches in training"
+        )
+        epochs = [line["step"] / epoch for line in scored]
+        axes.plot(epochs, each[:, PARTS[0]].mean(1), "--", color="C1", label="validation, five largest classes")
+        axes.plot(epochs, [100 * line["validation_accuracy"] for line in scored], color="C1", label="validation, all")
+        axes.plot(epochs, each[:, PARTS[1]].mean(1), ":", color="C1", label="validation, five smallest classes")
+        axes.set(title=loss, xlabel="epoch", ylim=(0, 100))
+    grid[0].set(ylabel="accuracy, %")
+    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    save(figure, path, PRINT)
+
+
 def draw_curves(run: Path, path: Path) -> None:
     """A network's accuracy by epoch: on batches while learning, and on validation images."""
     lines = read_log(run / "log.jsonl")
     scored = [line for line in lines if "validation_accuracy" in line]
     learning = [line for line in lines if "accuracy" in line]
     epoch = scored[0]["step"]  # steps
-    figure, axes = plt.subplots(figsize=(4, 3.4), layout="constrained")
+    many = len(scored) > 20  # epochs: then a plot as wide as the page
+    figure, axes = plt.subplots(figsize=(TEXT_WIDTH, 2.4) if many else (4, 3.4), layout="constrained")
     for curve, key, label in ((learning, "accuracy", "while learning"), (scored, "validation_accuracy", "validation")):
         axes.plot([line["step"] / epoch for line in curve], [100 * line[key] for line in curve], label=label)
     title = NETWORKS[run.name.removeprefix("cifar_").removesuffix("_seed0")]
     axes.set(title=title, xlabel="epoch", ylabel="accuracy, %")
     axes.legend()
-    save(figure, path)
+    save(figure, path, PRINT)
 
 
 def draw_classes(results: list[dict[str, Any]], path: Path) -> None:
@@ -311,6 +445,7 @@ def main() -> None:
         "--runs", type=Path, default=Path("runs"), help="folder that holds the trainings (default: runs)"
     )
     parser.add_argument("--kept", type=Path, default=Path("runs/figures_cs7643"), help="what was read")
+    parser.add_argument("--confusions", action="store_true", help="first count what the long tail's networks mix up")
     add_out(parser)
     parser.add_argument("--data", type=Path, help="folder of cifar10.npz (default: data)")
     args = parser.parse_args()
@@ -325,6 +460,8 @@ def main() -> None:
             if run.name == "cifar_mymodel_seed0":  # also as a test reads it that never calls eval()
                 save = args.kept / f"{run.name}_batch.npz"
                 look([run / "model.pth"], save, args.data, *flags, "--statistics", "batch")
+    if args.confusions:
+        count_confusions(args.runs, args.data)
     results = collect(runs, args.kept)
     written = {
         "cs7643 networks": network_table(results),
@@ -334,6 +471,9 @@ def main() -> None:
         "cs7643 own network": own_table(),
         "cs7643 ablations": ablation_table(),
         "cs7643 gamma": gamma_table(args.runs),
+        "cs7643 whole trainings": whole_table(args.runs),
+        "cs7643 weights": weight_table(results),
+        "cs7643 errors": error_table(),
     }
     if any(args.runs.glob("cifar_choice_*/model.json")):
         written["cs7643 choices"] = choice_table(args.runs)
@@ -343,6 +483,8 @@ def main() -> None:
     for name in NETWORKS:
         if any(run.name == f"cifar_{name}_seed0" for run in runs):
             draw_curves(args.runs / f"cifar_{name}_seed0", args.out / f"cs7643_curves_{name}.png")
+    if all((args.runs / f"cifar_gamma_{gamma}_seed0" / "log.jsonl").is_file() for gamma in BALANCED):
+        draw_long_tail_curves(args.runs, args.out / "cs7643_longtail_curves.png")
     if all(len(seeds_of(loss, results)) >= SEEDS for loss in LOSSES):  # the write-up is built once this figure is there
         draw_classes(results, args.out / "cs7643_longtail.png")
     print("\n\n".join(written.values()))

@@ -251,7 +251,8 @@ class Facts:
 
     def overfit(self) -> dict[str, str]:
         """Training accuracy of the NumPy network's first seed on fifty images: after the last epoch, and one before."""
-        rows = [row for row in read_rows(ROOT / "docs" / "results" / "cs7643_overfit.csv") if row["seed"] == "0"]
+        lines = read_rows(ROOT / "docs" / "results" / "cs7643_overfit.csv")
+        rows = [row for row in lines if (row["drawing"], row["seed"]) == ("with replacement", "0")]
         return {"first": f"{float(rows[-1]['accuracy']):.2f}", "before": f"{float(rows[-2]['accuracy']):.2f}"}
 
     def validation(self, network: str) -> str:
@@ -289,6 +290,11 @@ class Facts:
         """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""
         counts = self._class_counts()
         return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
+
+    def weight_shift(self, beta: float) -> str:
+        """Logarithm of that ratio: how far the weights move the logits of the two classes apart at the optimum."""
+        counts = self._class_counts()
+        return f"{math.log((1 - beta ** max(counts)) / (1 - beta ** min(counts))):.1f}"
 
     def weight_share(self, beta: float) -> str:
         """Percent of the loss's weight that lies on the five smallest classes of the long tail, over all its images."""

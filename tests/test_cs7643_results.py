@@ -20,7 +20,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     (tmp_path / "docs" / "models").mkdir(parents=True)
     (tmp_path / "README.md").write_text("")
     names = ("networks", "long tail", "long tail by class", "long tail pairs", "own network", "ablations", "choices")
-    names += ("gamma",)
+    names += ("gamma", "whole trainings", "weights", "errors")
     (tmp_path / "docs" / "models" / "cs7643.md").write_text(
         "".join(f"<!-- cs7643 {n}: x -->\n<!-- end -->\n" for n in names)
     )
@@ -96,6 +96,26 @@ def test_tables_by_hand(script: ModuleType, tmp_path: Path, monkeypatch: pytest.
         "| own model | 1,234 | 3 | 90.0 (n = 1) |", "| own model | 1,234 | 3 | 80.0 ± 14.1 (n = 2) |"
     )
     assert (tmp_path / "docs" / "models" / "cs7643.md").read_text() == expected != text
+
+
+def test_weights_and_errors_by_hand(script: ModuleType, tmp_path: Path) -> None:
+    # Two sizes of class, 1 and 3 images at beta 0.9999: weights nearly as 3 to 1, together 10.
+    line = {"run": "cifar_longtail_ce_seed0", "seed": 0, "training": [3] * 5 + [1] * 5}
+    rows = script.weight_table([line]).splitlines()
+    assert rows[-1] == "| 0.9999 | " + "0.50 | " * 5 + "1.50 | " * 5 + "0.75 | 96 |"  # (Σw)² / Σw² = 225 / 15 of 20
+    assert script.error_table() == ""
+    lines = [["loss", "images", "class", *script.CLASSES]]
+    for loss in script.BALANCED.values():
+        for images in ("training", "validation"):
+            for c, name in enumerate(script.CLASSES):
+                counts = [0] * 10
+                counts[c], counts[0], counts[9] = 5, counts[0] + 4, counts[9] + 1
+                lines.append([loss, images, name, *map(str, counts)])
+    (tmp_path / "docs" / "results").mkdir()
+    with (tmp_path / "docs" / "results" / "cs7643_confusions.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    table = script.error_table()
+    assert "| bird | 10 | 50.0 | 50.0 | 40.0 | 10.0 | 50.0 | 50.0 | 40.0 | 10.0 |" in table
 
 
 def test_what_is_missing_is_told(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
