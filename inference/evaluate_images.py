@@ -4,7 +4,9 @@
 
 FID uses pytorch-fid's Inception, IS torchvision's inception_v3 (299x299, ten parts); each is used if its weights are in
 torch.hub's folder or can be fetched. Otherwise EfficientNet-Lite0 takes its place, and the score is called
-FD-/IS-EffNetLite0, which does not compare with FID or IS. Features of the reference are kept in --cache.
+FD-/IS-EffNetLite0, which does not compare with FID or IS. Features of the reference are kept in --cache. The two
+entropies say why a score is low: H(y) of the classes over all images (low: little variety) and the mean H(y|x) of
+single images (high: unsure classes); the score of all images in one part is exp(H(y) - mean H(y|x)).
 """
 
 import sys
@@ -23,7 +25,10 @@ if TYPE_CHECKING:
 
 SPLITS = 10
 FEATURES = 1280  # of EfficientNet-Lite0; the probabilities of its classes follow
-COLUMNS = ("date", "commit", "what", "n", "n_real", "distance", "value", "score", "mean", "std", "purpose")
+COLUMNS = (
+    "date", "commit", "what", "n", "n_real", "distance", "value", "score", "mean", "std", "entropy", "conditional",
+    "purpose",
+)  # fmt: skip
 
 
 def read(folder: Path) -> "torch.Tensor":
@@ -62,9 +67,12 @@ def main() -> None:
     parser.add_argument(
         "--cache", type=Path, metavar="FOLDER", help="where the reference's features are kept (~/.cache/dlcv)"
     )
+    parser.add_argument("--limit", type=int, metavar="N", help="only N of DIR's images, drawn with a fixed seed")
     parser.add_argument("--csv", type=Path, help="append a line with the numbers to this file")
     parser.add_argument("--purpose", default="", help="why, for that line")
     args = parser.parse_args()
+    import torch
+
     from dlcv import metrics
     from dlcv.data.folders import cache_folder
     from dlcv.evaluate import append_to_ledger, check_ledger
@@ -73,6 +81,10 @@ def main() -> None:
     if args.csv:
         check_ledger(args.csv, COLUMNS)
     images, real = read(args.folder), read(args.reference)
+    if args.limit is not None:
+        if not 2 <= args.limit <= len(images):
+            raise cli.UsageError(f"--limit {args.limit}: {args.folder} holds {len(images)} images, give 2 to so many")
+        images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[: args.limit]]
     if len(images) < SPLITS:
         raise cli.UserError(f"{args.folder} holds {len(images)} images: the score needs at least {SPLITS}")
     fid = classifier = offline = None
@@ -94,12 +106,13 @@ def main() -> None:
         distance = metrics.frechet_distance(offline[:, :FEATURES], reference)
         distance_name = "FD-EffNetLite0"
     if classifier is not None:
-        score = metrics.inception_score(metrics.extract(classifier, images, progress=True), SPLITS)
-        score_name = "IS"
+        probabilities, score_name = metrics.extract(classifier, images, progress=True), "IS"
         notes.append("IS: torchvision's inception_v3 (IMAGENET1K_V1), bilinear to 299")
     else:
         assert offline is not None
-        score, score_name = metrics.inception_score(offline[:, FEATURES:], SPLITS), "IS-EffNetLite0"
+        probabilities, score_name = offline[:, FEATURES:], "IS-EffNetLite0"
+    score = metrics.inception_score(probabilities, SPLITS)
+    entropy, conditional = metrics.class_entropies(probabilities)
     if offline is not None:
         names = " and ".join(name for name in (distance_name, score_name) if "EffNet" in name)
         notes.append(
@@ -107,10 +120,12 @@ def main() -> None:
         )
     print(f"{distance_name}: {distance:.2f}")
     print(f"{score_name}: {score[0]:.3f} ± {score[1]:.3f} ({SPLITS} parts)")
+    print(f"entropies in nats: H(y) {entropy:.3f}, mean H(y|x) {conditional:.3f}")
     print(f"{len(images)} images against {len(real)}, read as 64x64; {'; '.join(notes)}")
     if args.csv:
         values = {"what": args.folder.name, "n": len(images), "n_real": len(real), "purpose": args.purpose}
         values |= {"distance": distance_name, "value": f"{distance:.3f}", "score": score_name}
+        values |= {"entropy": f"{entropy:.4f}", "conditional": f"{conditional:.4f}"}
         append_to_ledger(args.csv, COLUMNS, **values, mean=f"{score[0]:.4f}", std=f"{score[1]:.4f}")
 
 

@@ -16,7 +16,7 @@ from torch_fidelity.metric_isc import isc_features_to_metric
 from torch_fidelity.metric_kid import kid_features_to_metric
 
 from dlcv import metrics
-from dlcv.cli import UserError
+from dlcv.cli import UsageError, UserError
 from dlcv.data.folders import list_images, read_images
 
 
@@ -157,6 +157,17 @@ def test_inception_score_at_its_limits() -> None:
         metrics.inception_score(one[:3], splits=4)
 
 
+def test_class_entropies_at_their_limits() -> None:
+    """One class: both 0. Unsure: both ln C. All classes, surely: ln C and 0. Their difference is ln of the score."""
+    one, unsure, every = np.eye(10)[np.full(40, 3)], np.full((40, 10), 0.1), np.eye(10)[np.arange(40) % 10]
+    assert metrics.class_entropies(one) == pytest.approx((0, 0))
+    assert metrics.class_entropies(unsure) == pytest.approx((np.log(10), np.log(10)))
+    assert metrics.class_entropies(every) == pytest.approx((np.log(10), 0))
+    some = np.random.RandomState(0).dirichlet(np.ones(7), 50)
+    entropy, conditional = metrics.class_entropies(some)
+    assert np.exp(entropy - conditional) == pytest.approx(metrics.inception_score(some, splits=1)[0])
+
+
 def test_a_folder_against_itself(tmp_path: Path) -> None:
     """The command: distance 0, names that say what was measured, the reference's features kept."""
     command = ["python3", REPO / "inference" / "evaluate_images.py", "--features", "efficientnet"]
@@ -166,7 +177,7 @@ def test_a_folder_against_itself(tmp_path: Path) -> None:
         shutil.copy(SAMPLES / name, folder)
     result = call(*command, folder, "--reference", folder, "--cache", tmp_path / "cache")
     assert result.returncode == 0, result.stderr
-    first, second, third = result.stdout.splitlines()
+    first, second, _, third = result.stdout.splitlines()
     assert first == "FD-EffNetLite0: 0.00" and second.startswith("IS-EffNetLite0: ")
     assert third.startswith("12 images against 12, read as 64x64") and "FID: " not in result.stdout
     assert 1 < float(second.split()[1]) < 13 and len(list((tmp_path / "cache").iterdir())) == 1
@@ -216,14 +227,19 @@ def test_official_names_are_the_official_networks_numbers(
     """FID and IS are the arithmetic on what the two networks say of the folders' images, and go into the csv."""
     a, b = two_folders
     run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c", "--csv", tmp_path / "s.csv")
-    first, second, third = capsys.readouterr().out.splitlines()
+    first, second, entropies, third = capsys.readouterr().out.splitlines()
     means = [read_images(f, list_images(f), 64).double().mean((2, 3)).numpy() for f in (a, b)]
     assert float(first.removeprefix("FID: ")) == pytest.approx(metrics.frechet_distance(*means), rel=1e-3)
     score = metrics.inception_score(torch.from_numpy(means[0] / 20).softmax(1).numpy())
     assert second == f"IS: {score[0]:.3f} ± {score[1]:.3f} (10 parts)"
+    assert entropies.startswith("entropies in nats: H(y) ")
     assert "14 images against 20" in third and "bilinear to 299" in third and "6726825d" in third
     line = (tmp_path / "s.csv").read_text().splitlines()[1]
     assert ",a,14,20,FID," in line and ",IS," in line
+    run_main(evaluate_images, monkeypatch, a, "--reference", b, "--cache", tmp_path / "c", "--limit", 12)
+    assert "12 images against 20" in capsys.readouterr().out
+    with pytest.raises(UsageError, match="holds 14 images"):
+        run_main(evaluate_images, monkeypatch, a, "--reference", b, "--limit", 15)
 
 
 def test_each_official_network_is_used_by_itself(

@@ -217,6 +217,19 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     return float(np.mean(scores)), float(np.std(scores))
 
 
+def class_entropies(probabilities: np.ndarray) -> tuple[float, float]:
+    """H(y) and the mean of H(y|x), in nats, of class probabilities (N, C); exp of their difference is the score.
+
+    H(y) is the entropy of the mean probabilities, H(y|x) that of each image's own.
+    """
+    p = probabilities.astype(np.float64)
+
+    def entropies(rows: np.ndarray) -> np.ndarray:
+        return -np.where(rows > 0, rows * np.log(np.maximum(rows, 1e-300)), 0).sum(1)
+
+    return float(entropies(p.mean(0, keepdims=True))[0]), float(entropies(p).mean())
+
+
 def share_above(seen: torch.Tensor, unseen: torch.Tensor) -> float:
     """Share of pairs in which the discriminator's logit of a training image (N,) is above that of an unseen one (M,).
 
