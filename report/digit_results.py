@@ -242,7 +242,9 @@ def ablation_table(
                 ]  # fmt: skip
                 cells.append(mean_std(100 * np.array(scores), 1, n=len(scores) == 2) if scores else "–")
         lines.append((name, *cells))
-    heading = "mean ± std of three seeds, or seed 0 alone (n = 1); target test, %"
+    several = any("±" in cell for _, *cells in lines for cell in cells)
+    seeds = "mean ± std of three seeds, or seed 0 alone (n = 1)" if several else "seed 0 alone (n = 1)"
+    heading = f"{seeds}; target test, %"
     return markdown((heading, *columns, *(f"{more} {name}" for name in columns if more)), lines)
 
 
@@ -273,6 +275,20 @@ def rank_correlation(rows: list[dict[str, str]], name: str) -> float:
     """Spearman's, of a column with the test accuracy; 0 where the column does not vary."""
     scores, truth = ([float(row[key]) for row in rows] for key in (name, "test_accuracy"))
     return float(spearmanr(scores, truth).statistic) if len(set(scores)) > 1 and len(set(truth)) > 1 else 0.0
+
+
+def step_table() -> str:
+    """DANN's target test accuracy at the snapshots, from the ledger (purpose "oracle's gain"), and at the last step."""
+    reads = [row for row in read_ledger().values() if row["statistics"] == "target"]
+    rows: list[Sequence[object]] = []
+    for file in ("snapshots/step_000500.pth", "snapshots/step_001000.pth", "model.pth"):
+        cells = []
+        for source, target in PAIRS:
+            names = [f"study_dann/{source}_{target}_dann_seed{seed}/{file}" for seed in range(3)]
+            values = [float(row["accuracy"]) for row in reads if row["checkpoint"].removeprefix("runs/") in names]
+            cells.append(cell(values))
+        rows.append(("the last step (1,500)" if file == "model.pth" else f"step {int(file[-10:-4]):,}", *cells))
+    return pair_table("DANN, target test, %", rows)
 
 
 def rule_table() -> str:
@@ -312,6 +328,7 @@ def distance_table() -> str:
     rows = {(row["method"], row["source"], row["target"]): row for row in read_rows(DISTANCES)}
     lines = []
     names = {"dann": "DANN, submitted", "uda": "improved, submitted", "source": "no adversary (strength 0), seed 0"}
+    names |= {f"{method}_balanced": f"{names[method]}; as many of each digit" for method in ("dann", "uda")}
     for method, name in names.items():
         distances = [rows.get((method, *pair)) for pair in PAIRS]
         cells = [plus_minus(float(r["a_distance"]), float(r["a_distance_std"]), 2) if r else "–" for r in distances]
@@ -375,6 +392,7 @@ def tables() -> dict[str, str]:
     return {
         "digits table": accuracy_table(),
         "dann gains": gain_table("dann", "source", "DANN", "strength 0"),
+        "dann steps": step_table(),
         "dann ablation": ablation_table(dann, ("study_dann", "the recipe"), "ablation_dann_"),
         "uda gains": gain_table("uda", "dann", "improved", "DANN"),
         "uda threshold": threshold_table(),

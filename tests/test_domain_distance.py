@@ -52,3 +52,25 @@ def test_the_command(digits: Path, tmp_path: Path) -> None:
     assert more.keys() == rows.keys() | {("source", "usps", "mnistm")}
     before, after = rows["dann", "usps", "mnistm"], more["source", "usps", "mnistm"]
     assert before | {"method": "source"} == after
+
+
+def test_as_many_of_each_digit(tmp_path: Path) -> None:
+    """Where the domains differ in nothing but how frequent their digits are, the balanced distance is near 0."""
+    rng = np.random.RandomState(0)
+    for method in ("dann", "uda"):
+        (tmp_path / f"figures_{method}").mkdir()
+        for source, target in PAIRS:
+            path = tmp_path / f"{method}_{source}_{target}.pth"
+            save_checkpoint(path, DigitNet(DigitNetConfig(width=2, hidden=4)), {})
+            for side, counts in (("source", [200] * 5 + [50] * 5), ("target", [50] * 5 + [200] * 5)):
+                labels = np.repeat(np.arange(10), counts)
+                features = np.eye(10)[labels] + 0.1 * rng.standard_normal((len(labels), 10))
+                np.savez(
+                    tmp_path / f"figures_{method}" / f"{source}_{target}_{side}.npz", labels=labels, features=features
+                )
+    words = ["python3", SCRIPT, "--checkpoints", tmp_path, "--out", tmp_path / "out.csv", "--balanced", tmp_path]
+    result = run_script(*words)
+    assert result.returncode == 0, result.stderr
+    rows = read_rows(tmp_path / "out.csv")
+    assert {row["method"] for row in rows} == {"dann_balanced", "uda_balanced"} and len(rows) == 2 * len(PAIRS)
+    assert all(row["images"] == "500" and abs(float(row["a_distance"])) < 0.3 for row in rows)
