@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LogNorm as LogNorm
 from matplotlib.colors import to_hex as to_hex
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator as MaxNLocator
 from PIL import Image
 
 from dlcv import cli

@@ -144,3 +144,19 @@ def test_every_figure_is_drawn(digits: Path, faces: Path, tmp_path: Path) -> Non
     for path in (tmp_path / "figures").iterdir():
         with Image.open(path) as image:
             assert min(image.size) >= 100 and np.asarray(image.convert("L")).std() > 1, path
+
+
+def test_outputs_of_a_discriminator(faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a run's last.pt, with its gain; the histogram counts every face."""
+    flags = ["--data", faces, "--out", tmp_path / "run", "--steps", 2, "--batch-size", 2, "--latent-dim", 6]
+    result = run_script("python3", REPO / "train" / "train_sagan.py", *flags, "--width", 8, "--width-d", 4)
+    assert result.returncode == 0, result.stderr
+    script = load_script("sagan_figures", monkeypatch)
+    monkeypatch.setattr(script, "OUTPUTS", tmp_path / "outputs.csv")
+    script.measure_outputs(tmp_path / "run" / "last.pt", faces, count=4)
+    rows = list(csv.DictReader((tmp_path / "outputs.csv").open()))
+    assert [row["faces"] for row in rows] == ["training", "held-out", "generated"]
+    for row in rows:
+        assert sum(map(int, row["counts"].split())) == int(row["n"]) > 0
+        assert float(row["min"]) <= float(row["mean"]) <= float(row["max"])
+        assert float(row["first_bin"]) <= float(row["min"]) + 1e-4
