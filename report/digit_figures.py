@@ -60,19 +60,23 @@ def draw_tsne(method: str, source: str, target: str, kept: Path) -> None:
     points = TSNE(random_state=0, init="pca", perplexity=30).fit_transform(
         PCA(50, random_state=0).fit_transform(features)
     )
-    figure, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 3.3), layout="constrained")
-    order = np.random.RandomState(0).permutation(len(points))  # so that no class and no domain covers the others
-    for axes, title, colours, names, values in (
-        (left, "(a) digit class", plt.get_cmap("tab10").colors, [str(digit) for digit in range(10)], labels),
-        (right, "(b) domain", ("tab:blue", "tab:red"), [NAMES[source], NAMES[target]], is_target.astype(int)),
-    ):
-        axes.scatter(*points[order].T, s=5, c=np.array(colours)[values[order]], alpha=0.8, linewidths=0)
-        for colour, name in zip(colours, names, strict=True):
-            axes.scatter([], [], s=30, color=colour, label=name)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(TEXT_WIDTH, 3.6), layout="constrained")
+    digits, domains = np.array(plt.get_cmap("tab10").colors), np.array(["tab:blue", "tab:red"])
+    marks = {NAMES[source]: {"marker": "o", "s": 10, "linewidths": 0}, NAMES[target]: {"marker": "x", "s": 11}}
+    for mark, mine in zip(marks.values(), (~is_target, is_target), strict=True):
+        left.scatter(*points[mine].T, c=digits[labels[mine]], **{"linewidths": 0.8} | mark)
+    for digit, colour in enumerate(digits):
+        left.scatter([], [], s=30, color=colour, label=str(digit))
+    for name, mark in marks.items():
+        left.scatter([], [], color="black", label=name, **mark | {"s": 22})
+    order = np.random.RandomState(0).permutation(len(points))  # so that no domain covers the other
+    right.scatter(*points[order].T, s=8, c=domains[is_target[order].astype(int)], alpha=0.8, linewidths=0)
+    for colour, name in zip(domains, marks, strict=True):
+        right.scatter([], [], s=30, color=colour, label=name)
+    for axes, title in ((left, "(a) digit class"), (right, "(b) domain")):
         axes.set(title=title, xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=min(5, len(names)),
-                    handletextpad=0.1, columnspacing=1.2)  # fmt: skip
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=6, handletextpad=0.1, columnspacing=0.9)
     save(figure, FIGURES / f"{method}_tsne_{source}_{target}.png", dpi=PRINT)
 
 
@@ -145,10 +149,10 @@ def draw_errors(method: str, source: str, target: str, kept: Path, data: Path | 
     axes.invert_yaxis()
     axes.set_aspect("equal")
     for row, column in np.ndindex(10, 10):
-        if matrix[row, column] >= 0.005:
+        percent = int(np.floor(100 * matrix[row, column] + 0.5))  # half a percent counts as one
+        if percent:
             colour = "white" if matrix[row, column] > 0.5 else "black"
-            text = f"{100 * matrix[row, column]:.0f}"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
+            axes.text(column, row, str(percent), ha="center", va="center", color=colour, fontsize=8)
     accuracy = 100 * np.mean(labels == predictions)
     axes.set(
         xticks=range(10),
