@@ -145,7 +145,8 @@ def draw_training(log: Path, path: Path) -> None:
     for run, label, style in (("sagan_seed0", "with attention", "o-"), ("sagan_without", "without attention", "s--")):
         frechet.plot(*distances(run), style, color="black", markersize=4, label=label)
     frechet.set(title="(c) Fréchet distance, held-out faces", yscale="log", xlim=accuracies.get_xlim())
-    frechet.set_yticks([25, 50, 100, 200], labels=["25", "50", "100", "200"])
+    frechet.set_yticks([20, 50, 100, 200], labels=["20", "50", "100", "200"])
+    frechet.set_ylim(20, 230)
     frechet.minorticks_off()
     for row, style in zip(read_rows(OUTPUTS), ("-", ":", "-"), strict=True):
         counts = np.array([int(count) for count in row["counts"].split()])
