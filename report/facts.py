@@ -203,7 +203,39 @@ class Facts:
     def images(self, purpose: str) -> dict[str, str]:
         """The newest line of docs/results/image_scores.csv (evaluate_images.py --csv) with this purpose, rounded."""
         row = self._newest("image_scores.csv", purpose=purpose)
-        return row | {name: f"{float(row[name]):.{n}f}" for name, n in {"value": 1, "mean": 2, "std": 2}.items()}
+        digits = {"value": 1, "mean": 2, "std": 2, "entropy": 2, "conditional": 2}
+        return row | {name: f"{float(row[name]):.{n}f}" for name, n in digits.items() if row[name]}
+
+    def balanced_images(self, source: str, target: str) -> str:
+        """Test images of each domain in a proxy A-distance with as many of each digit."""
+        row = self._newest("domain_distance.csv", method="dann_balanced", source=source, target=target)
+        return f"{int(row['images']):,}"
+
+    def further_sets(self, purpose: str, what: str = "") -> str:
+        """Distances to the same test faces of other sets of 1,000 than the one that `images` gives: "28.1 and 28.6".
+
+        Sets of a generator come from face_scores.py (`what`: its checkpoint), of real faces from evaluate_images.py.
+        """
+        scores, images = (read_rows(ROOT / "docs" / "results" / f"{name}_scores.csv") for name in ("face", "image"))
+        if what:
+            values = [row["frechet"] for row in scores if (row["what"], row["purpose"]) == (what, "sets of 1,000")]
+        else:
+            mine = [row for row in images if row["purpose"] == purpose]
+            values = [row["value"] for row in mine[:-1] if row["n_real"] == mine[-1]["n_real"]]
+        if not values:
+            raise cli.UserError(f"docs/results has no further sets of 1,000 faces of {what or purpose}")
+        return " and ".join(f"{float(value):.1f}" for value in values)
+
+    def snapshot(self, run: str, step: int) -> str:
+        """Fréchet distance of a run's snapshot to held-out faces, one draw of 3,000."""
+        what = f"runs/{run}/snapshots/step_{step:06d}.pth"
+        return f"{float(self._newest('face_scores.csv', what=what, against='held-out')['frechet']):.1f}"
+
+    def outputs(self, faces: str) -> dict[str, str]:
+        """What the SAGAN's discriminator says at the last step of "training", "held-out" or "generated" faces."""
+        row = self._newest("sagan_outputs.csv", faces=faces)
+        shares = {name: f"{100 * float(row[name]):.0f}" for name in ("right", "beyond_margin")}
+        return row | {name: f"{float(row[name]):.2f}" for name in ("mean", "std", "min", "max")} | shares
 
     def cell(self, text: str, name: str, row: str, column: str) -> str:
         """One cell of a table in the card docs/models/<text>.md, from the csv file that was written with it."""
