@@ -204,7 +204,7 @@ class Solver:
         g = torch.Generator().manual_seed((self.seed + 1) * 1_000_000_007 + step)
         images, n = self.train_images[rows], len(rows)
         mirrored = torch.rand((n, 1, 1, 1), generator=g) < 0.5
-        # A black border shifts the statistics that batch norm learns; test images have none.
+        # Mirrored pixels look like a whole image, as test images do; in training mode a black border costs accuracy.
         mode = "reflect" if self.border == "reflect" else "constant"
         padded = F.pad(torch.where(mirrored, images.flip(3), images), (4, 4, 4, 4), mode).permute(0, 2, 3, 1)
         down, right = (torch.randint(0, 9, (n, 1), generator=g) + torch.arange(32) for _ in range(2))
