@@ -35,8 +35,8 @@ RIGHT: tuple[tuple[str, str, Box], ...] = (
     ("Autoencoder, three latents: garments, reconstructions", "autoencoder_reconstructions.png", (0.095, 0.235, 1, 1)),
 )
 PAIR: tuple[tuple[str, str, Box], ...] = (
-    ("DANN", "dann_tsne_usps_mnistm.png", (0.01, 0.075, 0.497, 0.835)),
-    ("improved", "uda_tsne_usps_mnistm.png", (0.01, 0.075, 0.497, 0.835)),
+    ("DANN", "dann_tsne_usps_mnistm.png", (0.028, 0.07, 0.489, 0.851)),
+    ("improved", "uda_tsne_usps_mnistm.png", (0.028, 0.07, 0.489, 0.851)),
 )
 PAIR_TITLE = "Features of USPS and MNIST-M test digits, one colour a digit"
 WIDTH, TITLE, FONT = 5.2, 0.29, 12.5  # inches: of a column, of a line of text; points
