@@ -31,7 +31,7 @@ with cli.packages_needed(__doc__):
     from dlcv.files import read_rows, write_rows
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "inversion_preferences.csv"
-COLUMNS = ("viewer", "seed", "comparison", "image_name", "chosen")
+COLUMNS = ("viewer", "seed", "comparison", "image_name", "letter", "chosen")
 COMPARISONS = {
     "space": ("z_mse", "w_mse", "w+_mse"),
     "loss": ("w+_mse", "w+_own"),
@@ -79,7 +79,7 @@ def translate(answers: list[dict[str, str]], names: list[str], viewer: str, seed
                 f"answer {dict(answer)} is on no sheet; columns: comparison ({', '.join(COMPARISONS)}), number, letter"
             ) from None
         image = Path(names[number - 1]).stem
-        line = dict(zip(COLUMNS, (viewer, str(seed), comparison, image, chosen), strict=True))
+        line = dict(zip(COLUMNS, (viewer, str(seed), comparison, image, letter, chosen), strict=True))
         if any(other["comparison"] == comparison and other["image_name"] == image for other in lines):
             raise cli.UserError(f"{comparison}, number {number} is answered twice")
         lines.append(line)

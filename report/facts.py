@@ -367,7 +367,7 @@ class Facts:
     def inversion(self) -> dict[str, dict[str, str]]:
         """Each run of docs/results/inversion.csv: title, images, the metrics as mean ± std over the targets, seconds.
 
-        Beside it `<metric>_mean`, for ratios.
+        Beside it `<metric>_mean`, as rounded, and `<metric>_exact`, for ratios.
         """
         rows = inversion_rows(self._inversion_csv())
         means = ("l2", "lpips", "cosine")
@@ -465,6 +465,18 @@ class Facts:
         viewers = len({row["viewer"] for row in lines})
         return {"viewers": viewers, "targets": len(targets), "run": run, "chosen": inversion_title(run),
                 "unanimous": len(targets - others)}  # fmt: skip
+
+    def sides(self, comparison: str, run: str) -> dict[str, int]:
+        """Of a blind comparison of two runs: in how many answers `run` stood first and how often it was chosen then.
+
+        The same for second; "all first" is how many answers chose what stood first.
+        """
+        lines = self._choices(comparison)
+        first = [row for row in lines if (row["letter"] == "A") == (row["chosen"] == run)]
+        chosen = sum(row["chosen"] == run for row in first)
+        return {"first": len(first), "chosen first": chosen, "second": len(lines) - len(first),
+                "chosen second": sum(row["chosen"] == run for row in lines) - chosen,
+                "all first": sum(row["letter"] == "A" for row in lines)}  # fmt: skip
 
     def agreement(self, comparison: str, *runs: str) -> dict[str, dict[str, Any]]:
         """How often the majority of the viewers and each metric choose the same of these runs.

@@ -66,13 +66,15 @@ def inversion_title(run: str) -> str:
 def inversion_rows(path: Path) -> list[dict[str, str]]:
     """Each run of such a csv file: run, title, images, the metrics as mean ± std over images, seconds.
 
-    `face` is among the metrics where the file has it, as inversion_terms.csv does.
+    `<metric>_exact` has the mean with all digits, for ratios. `face` is among the metrics where the file has it, as
+    inversion_terms.csv does.
     """
     lines = pd.read_csv(path)
     metrics = [metric for metric in ("l2", "lpips", "cosine", "face") if metric in lines]
     rows = []
     for run, group in lines.groupby("run", sort=False):
         row = {metric: mean_std(group[metric], 4) for metric in metrics}
+        row |= {f"{metric}_exact": str(group[metric].mean()) for metric in metrics}
         row |= {"run": str(run), "title": inversion_title(str(run)), "images": str(len(group))}
         rows.append(row | {"seconds": f"{group['seconds'].sum():.0f}"})
     return rows
