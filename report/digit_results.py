@@ -242,8 +242,9 @@ def ablation_table(
                 ]  # fmt: skip
                 cells.append(mean_std(100 * np.array(scores), 1, n=len(scores) == 2) if scores else "–")
         lines.append((name, *cells))
-    several = any("±" in cell for _, *cells in lines for cell in cells)
-    seeds = "mean ± std of three seeds, or seed 0 alone (n = 1)" if several else "seed 0 alone (n = 1)"
+    spread = {"±" in cell for _, *cells in lines for cell in cells if cell != "–"}
+    kinds = {True: "mean ± std of three seeds", False: "seed 0 alone (n = 1)"}
+    seeds = " or ".join(text for kind, text in kinds.items() if kind in spread)
     heading = f"{seeds}; target test, %"
     return markdown((heading, *columns, *(f"{more} {name}" for name in columns if more)), lines)
 
