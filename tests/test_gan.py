@@ -98,6 +98,7 @@ def test_diff_augment_turns_and_zooms_within_its_limits() -> None:
     length, angle = between.norm(dim=1) / 24, torch.atan2(between[:, 1], between[:, 0]).rad2deg()
     seen = (length > 0.65) & (length < 1.5)  # a hole may cut a piece of a dot off
     assert seen.sum() > 40 and (angle[seen].abs() < 33).all() and (angle[seen] > 5).any() and (angle[seen] < -5).any()
+    assert 20 < (angle[seen].abs() < 0.1).sum() < 60  # half of the images are not turned
     assert length[seen].min() < 0.85 and length[seen].max() > 1.15
 
 

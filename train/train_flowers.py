@@ -22,7 +22,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector, the assignment's LATENT_DIM
     channels: int = 512  # channels of both networks at 4x4, the assignment's CHANNEL_NUM
     size: int = 256  # height and width of the images in pixels
-    epochs: int = 280  # passes over the photographs
+    epochs: int = 236  # passes over the photographs
     batch_size: int = 16  # photographs a step, and as many generated images
     lr_g: float = 2e-4  # learning rate of the generator (Adam)
     lr_d: float = 2e-4  # learning rate of the discriminator (Adam)
@@ -30,7 +30,7 @@ class Recipe:
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
     mirror: bool = True  # half of the photographs are mirrored
     augment_from: int = 102  # epoch from which DiffAugment changes all that the discriminator sees (0: always)
-    turn_from: int = 200  # epoch from which DiffAugment also turns by up to 30 degrees and zooms by up to e^0.3
+    turn_from: int = 200  # epoch from which half of that is turned by up to 30 degrees and zoomed by up to e^0.3, too
     ema: float = 0.998  # decay of the moving average of the generator, with warm-up; 0: the last weights are saved
     seed: int = 0  # random seed of the initial weights, the batches and the noise
     keep_every: int = 5  # epochs between two snapshots of the weights

@@ -157,8 +157,9 @@ def diff_augment(
     """Brightness, saturation, contrast, translation and cutout of (B, 3, H, W) in [-1, 1], differentiable.
 
     DiffAugment (Zhao et al. 2020, arXiv:2006.10738) with the ranges of the authors' code, but a hole of a quarter of
-    the side where theirs has half. With `degrees` or `scale` each image is also turned by up to so many degrees and
-    enlarged or reduced by a factor of e^±scale, which DiffAugment leaves out (Karras et al. 2020, arXiv:2006.06676).
+    the side where theirs has half. With `degrees` or `scale` half of the images are also turned by up to so many
+    degrees and enlarged or reduced by a factor of e^±scale. DiffAugment leaves both out; Karras et al. (2020,
+    arXiv:2006.06676) have them.
     Every draw comes from `generator` (on the CPU): with the same seed, real and generated images are changed alike.
     Where several processes share a batch, x is one's part; the draws are for all.
     """
@@ -174,7 +175,9 @@ def diff_augment(
     mean = x.mean((1, 2, 3), keepdim=True)
     x = mean + (x - mean) * draw(0.5, 1.5)
     if degrees or scale:
-        angle, zoom = draw(-math.radians(degrees), math.radians(degrees)).flatten(), draw(-scale, scale).flatten().exp()
+        there = (draw(0, 1) < 0.5).to(x).flatten()  # the others keep their pixels: what is turned has smoother ones
+        angle = draw(-math.radians(degrees), math.radians(degrees)).flatten() * there
+        zoom = (draw(-scale, scale).flatten() * there).exp()
         cos, sin, zero = angle.cos() * zoom, angle.sin() * zoom, torch.zeros_like(angle)
         x = _warp(x, (cos, -sin, zero, sin, cos, zero), "border")
     # Translation by whole pixels, empty (0) where nothing comes in; then a hole of a quarter of the side's square.
