@@ -82,6 +82,26 @@ def test_diff_augment_is_alike_for_alike_draws_and_differentiable() -> None:
         assert abs(position // 64 - 32) <= 8 and abs(position % 64 - 32) <= 8
 
 
+def test_diff_augment_turns_and_zooms_within_its_limits() -> None:
+    def places(column: int) -> torch.Tensor:
+        plain = torch.zeros(80, 3, 64, 64)
+        dots = plain.clone()
+        dots[:, :, 31:34, column - 1 : column + 2] = 1.0
+        images = (diff_augment(x, generator(3), shift=0.0, degrees=30.0, scale=0.3) for x in (dots, plain))
+        change = torch.sub(*images).abs().mean(1)
+        assert ((change > 0.1).flatten(1).any(1)).sum() > 50  # the hole swallows some
+        weight = change / change.sum((1, 2), keepdim=True)  # nan where swallowed
+        grid = torch.arange(64.0)
+        return torch.stack([(weight.sum(1) * grid).sum(1), (weight.sum(2) * grid).sum(1)], dim=1)  # x, y
+
+    between = places(44) - places(20)
+    length, angle = between.norm(dim=1) / 24, torch.atan2(between[:, 1], between[:, 0]).rad2deg()
+    seen = (length > 0.65) & (length < 1.5)  # a hole may cut a piece of a dot off
+    assert seen.sum() > 40 and (angle[seen].abs() < 33).all() and (angle[seen] > 5).any() and (angle[seen] < -5).any()
+    assert 20 < (angle[seen].abs() < 0.1).sum() < 60  # half of the images are not turned
+    assert length[seen].min() < 0.85 and length[seen].max() > 1.15
+
+
 def command(faces: Path, out: Path, *flags: object) -> list[str]:
     words = [
         sys.executable, REPO / "train" / "train_gan.py", "--data", faces, "--steps", 40, "--batch-size", 4,

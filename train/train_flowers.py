@@ -22,7 +22,7 @@ class Recipe:
     latent_dim: int = 128  # components of the latent vector, the assignment's LATENT_DIM
     channels: int = 512  # channels of both networks at 4x4, the assignment's CHANNEL_NUM
     size: int = 256  # height and width of the images in pixels
-    epochs: int = 200  # passes over the photographs
+    epochs: int = 236  # passes over the photographs
     batch_size: int = 16  # photographs a step, and as many generated images
     lr_g: float = 2e-4  # learning rate of the generator (Adam)
     lr_d: float = 2e-4  # learning rate of the discriminator (Adam)
@@ -30,6 +30,7 @@ class Recipe:
     decay: float = 0.3  # share of the steps at the end over which both learning rates fall to 0
     mirror: bool = True  # half of the photographs are mirrored
     augment_from: int = 102  # epoch from which DiffAugment changes all that the discriminator sees (0: always)
+    turn_from: int = 200  # epoch from which half of that is turned by up to 30 degrees and zoomed by up to e^0.3, too
     ema: float = 0.998  # decay of the moving average of the generator, with warm-up; 0: the last weights are saved
     seed: int = 0  # random seed of the initial weights, the batches and the noise
     keep_every: int = 5  # epochs between two snapshots of the weights
@@ -37,7 +38,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         recipe.require_positive(self, "latent_dim", "channels", "keep_every")
-        recipe.require_between(self, 0, math.inf, "augment_from")
+        recipe.require_between(self, 0, math.inf, "augment_from", "turn_from")
         recipe.require_between(self, 2, math.inf, "batch_size")  # batch norm needs two
         recipe.require_between(self, 0, 0.999, "beta1", "ema")
         recipe.require_between(self, 0, 1, "decay")
@@ -92,6 +93,13 @@ def main() -> None:
         x = augment.random_flips(x, rng) if r.mirror else x
         return x.contiguous(memory_format=torch.channels_last)
 
+    def changed(x: torch.Tensor, step: int, rng: torch.Generator) -> torch.Tensor:
+        """What the discriminator sees of the images x (B, 3, size, size): augmented once it overfits, then more."""
+        if step < r.augment_from * steps_per_epoch:
+            return x
+        turned = step >= r.turn_from * steps_per_epoch
+        return augment.diff_augment(x, rng, **({"degrees": 30.0, "scale": 0.3} if turned else {}))
+
     def after_epoch(epoch: int) -> None:
         """Saves the fixed latents' images (the assignment wants them after each epoch), animation and snapshots."""
         with torch.no_grad():
@@ -107,7 +115,6 @@ def main() -> None:
     run = Run(out, r, steps=steps, state=state, data=data, **args.run)
     for step in run:
         rng = repro.seed_step(r.seed, step)
-        late = step >= r.augment_from * steps_per_epoch  # by then the discriminator overfits
         photos = part(photographs(step, rng))
         z = part(torch.randn((r.batch_size, r.latent_dim), generator=rng)).to(device)
         for optimizer, lr in ((optimizer_g, r.lr_g), (optimizer_d, r.lr_d)):
@@ -116,7 +123,7 @@ def main() -> None:
         # 1. D: photographs up, generated images down. softplus(-l) is -log D, softplus(l) -log(1 - D).
         with repro.bf16(device, r.bf16):
             fake = parallel_g(z)
-            seen_real, seen_fake = (augment.diff_augment(x, rng) if late else x for x in (photos, fake.detach()))
+            seen_real, seen_fake = (changed(x, step, rng) for x in (photos, fake.detach()))
             logits_real, logits_fake = (parallel_d.logits(x).float() for x in (seen_real, seen_fake))
         loss_d = F.softplus(-logits_real).mean() + F.softplus(logits_fake).mean()
         optimizer_d.zero_grad()
@@ -126,7 +133,7 @@ def main() -> None:
         # 2. G: the same images up (non-saturating: -log D instead of log(1 - D)).
         d.requires_grad_(False)
         with repro.bf16(device, r.bf16):
-            logits = d.logits(augment.diff_augment(fake, rng) if late else fake).float()
+            logits = d.logits(changed(fake, step, rng)).float()
         loss_g = F.softplus(-logits).mean()
         optimizer_g.zero_grad()
         loss_g.backward()

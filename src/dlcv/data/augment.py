@@ -1,6 +1,7 @@
 """Augmentations of whole batches on tensors; every draw comes from the generator that is passed."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,17 @@ from dlcv.distributed import part, world_size
 
 def _uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=generator) * (high - low) + low
+
+
+def _warp(images: torch.Tensor, entries: Sequence[torch.Tensor], outside: str) -> torch.Tensor:
+    """Moves the pixels of each image (N, C, H, W) by its 2x3 matrix, given as six `entries` (N,), row by row.
+
+    The matrix maps positions in the result to positions in the image, both from -1 to 1 over its width and height.
+    `outside`: grid_sample's padding mode, what stands where the image has no pixel.
+    """
+    theta = torch.stack(list(entries), dim=1).view(-1, 2, 3).to(images)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode=outside, align_corners=False)
 
 
 def random_affine(
@@ -31,9 +43,7 @@ def random_affine(
     slant = _uniform(generator, -shear, shear, n)
     dx, dy = _uniform(generator, -shift, shift, n), _uniform(generator, -shift, shift, n)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    theta = torch.stack([cos * aspect, slant - sin, dx, sin, cos / aspect, dy], dim=1).view(n, 2, 3).to(images)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return _warp(images, (cos * aspect, slant - sin, dx, sin, cos / aspect, dy), "border")
 
 
 def random_colour(
@@ -62,9 +72,7 @@ def random_crops(images: torch.Tensor, generator: torch.Generator, low: float = 
     angle, zoom = _uniform(generator, -math.pi, math.pi, n), _uniform(generator, low, high, n)
     dx, dy = _uniform(generator, -0.6, 0.6, n), _uniform(generator, -0.6, 0.6, n)
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    theta = torch.stack([cos, -sin, dx, sin, cos, dy], dim=1).view(n, 2, 3).to(images)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return _warp(images, (cos, -sin, dx, sin, cos, dy), "reflection")
 
 
 def digit_masks(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -94,9 +102,7 @@ def add_neighbours(masks: torch.Tensor, generator: torch.Generator, share: float
         dx = side * _uniform(generator, 1.1, 1.7, n)  # half-widths: 15 to 24 of 28 pixels
         dy = _uniform(generator, -0.15, 0.15, n)
         one, zero = torch.ones(n), torch.zeros(n)
-        theta = torch.stack([one, zero, dx, zero, one, dy], dim=1).view(n, 2, 3).to(masks)
-        grid = F.affine_grid(theta, list(masks.shape), align_corners=False)
-        shifted = F.grid_sample(others, grid, align_corners=False)
+        shifted = _warp(others, (one, zero, dx, zero, one, dy), "zeros")
         there = (torch.rand((n, 1, 1, 1), generator=generator) < share).to(masks)
         masks = torch.maximum(masks, shifted * there)
     return masks
@@ -145,12 +151,17 @@ def random_shifts(images: torch.Tensor, generator: torch.Generator, pixels: int)
     return padded[torch.arange(n, device=images.device)[:, None, None], rows, columns].permute(0, 3, 1, 2)
 
 
-def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.125) -> torch.Tensor:
+def diff_augment(
+    x: torch.Tensor, generator: torch.Generator, shift: float = 0.125, degrees: float = 0.0, scale: float = 0.0
+) -> torch.Tensor:
     """Brightness, saturation, contrast, translation and cutout of (B, 3, H, W) in [-1, 1], differentiable.
 
     DiffAugment (Zhao et al. 2020, arXiv:2006.10738) with the ranges of the authors' code, but a hole of a quarter of
-    the side where theirs has half. Every draw comes from `generator` (on the CPU): with the same seed, real and
-    generated images are changed alike. Where several processes share a batch, x is one's part; the draws are for all.
+    the side where theirs has half. With `degrees` or `scale` half of the images are also turned by up to so many
+    degrees and enlarged or reduced by a factor of e^±scale. DiffAugment leaves both out; Karras et al. (2020,
+    arXiv:2006.06676) have them.
+    Every draw comes from `generator` (on the CPU): with the same seed, real and generated images are changed alike.
+    Where several processes share a batch, x is one's part; the draws are for all.
     """
     n, _, height, width = x.shape
     whole = n * world_size()
@@ -163,6 +174,12 @@ def diff_augment(x: torch.Tensor, generator: torch.Generator, shift: float = 0.1
     x = grey + (x - grey) * draw(0.0, 2.0)
     mean = x.mean((1, 2, 3), keepdim=True)
     x = mean + (x - mean) * draw(0.5, 1.5)
+    if degrees or scale:
+        there = (draw(0, 1) < 0.5).to(x).flatten()  # the others keep their pixels: what is turned has smoother ones
+        angle = draw(-math.radians(degrees), math.radians(degrees)).flatten() * there
+        zoom = (draw(-scale, scale).flatten() * there).exp()
+        cos, sin, zero = angle.cos() * zoom, angle.sin() * zoom, torch.zeros_like(angle)
+        x = _warp(x, (cos, -sin, zero, sin, cos, zero), "border")
     # Translation by whole pixels, empty (0) where nothing comes in; then a hole of a quarter of the side's square.
     rows, columns = int(height * shift), int(width * shift)
     down = part(torch.randint(-rows, rows + 1, (whole, 1), generator=generator))
