@@ -23,7 +23,8 @@ from dlcv.models.dcgan import (
 )
 from dlcv.trainer import read_log
 
-TINY = ["--size", 16, "--channels", 8, "--latent-dim", 5, "--lr-g", 0.1, "--augment-from", 1, "--batch-size", 3]
+TINY = ["--size", 16, "--channels", 8, "--latent-dim", 5, "--lr-g", 0.1, "--augment-from", 1, "--turn-from", 1]
+TINY += ["--batch-size", 3]
 
 
 @pytest.fixture(scope="module")
