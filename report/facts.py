@@ -320,13 +320,11 @@ class Facts:
 
     def weight_ratio(self, beta: float) -> str:
         """Smallest class's weight over the largest's in the long tail: effective numbers, Cui et al. 2019, eq. 2."""
-        counts = self._class_counts()
-        return f"{(1 - beta ** max(counts)) / (1 - beta ** min(counts)):.1f}"
+        return f"{self._weight_ratio(beta):.1f}"
 
     def weight_shift(self, beta: float) -> str:
         """Logarithm of that ratio: how far the weights move the logits of the two classes apart at the optimum."""
-        counts = self._class_counts()
-        return f"{math.log((1 - beta ** max(counts)) / (1 - beta ** min(counts))):.1f}"
+        return f"{math.log(self._weight_ratio(beta)):.1f}"
 
     def weight_share(self, beta: float) -> str:
         """Percent of the loss's weight that lies on the five smallest classes of the long tail, over all its images."""
@@ -389,8 +387,7 @@ class Facts:
 
     def inversion_score(self, run: str) -> str:
         """The score by which the weights were chosen, on the targets: the metrics' means as shares of W+ with MSE's."""
-        lines = read_rows(self._inversion_csv())
-        lines += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
+        lines = self._inversion_lines()
         means = [
             {metric: np.mean([float(line[metric]) for line in lines if line["run"] == name]) for metric in METRICS}
             for name in (run, "w+_mse")
@@ -399,8 +396,7 @@ class Facts:
 
     def better_in(self, run: str, other: str, metric: str) -> str:
         """On how many targets `run` has the smaller `metric` than `other`, as "18 of 20"."""
-        lines = read_rows(self._inversion_csv())
-        lines += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
+        lines = self._inversion_lines()
         values, other_values = (
             {line["image_name"]: float(line[metric]) for line in lines if line["run"] == which and metric in line}
             for which in (run, other)
@@ -486,8 +482,7 @@ class Facts:
         and "expected": that number if the metric chose its runs as often, but without regard to the target. Targets on
         which two runs were chosen equally often do not count.
         """
-        results = read_rows(self._inversion_csv())
-        results += read_rows(self._inversion_csv().with_name("inversion_terms.csv"))
+        results = self._inversion_lines()
         votes: dict[str, Counter[str]] = defaultdict(Counter)
         for row in self._choices(comparison):
             votes[row["image_name"]][row["chosen"]] += 1
@@ -518,6 +513,15 @@ class Facts:
         rows = read_rows(ROOT / "docs" / "results" / "face_directions.csv")
         shares = [key for key in rows[0] if key.startswith(("share", "less", "more")) or key.endswith("accuracy")]
         return {row["attribute"]: row | {key: f"{100 * float(row[key]):.0f}" for key in shares} for row in rows}
+
+    def _weight_ratio(self, beta: float) -> float:
+        counts = self._class_counts()
+        return (1 - beta ** max(counts)) / (1 - beta ** min(counts))
+
+    def _inversion_lines(self) -> list[dict[str, str]]:
+        """Every target and run of the inversion, those without one of the own loss's terms among them."""
+        path = self._inversion_csv()
+        return read_rows(path) + read_rows(path.with_name("inversion_terms.csv"))
 
     def _choices(self, comparison: str) -> list[dict[str, str]]:
         """What the viewers of a blind comparison chose, a line for each viewer and target."""

@@ -98,7 +98,7 @@ def main() -> None:
         if step < r.augment_from * steps_per_epoch:
             return x
         turned = step >= r.turn_from * steps_per_epoch
-        return augment.diff_augment(x, rng, **({"degrees": 30.0, "scale": 0.3} if turned else {}))
+        return augment.diff_augment(x, rng, degrees=30.0 if turned else 0.0, scale=0.3 if turned else 0.0)
 
     def after_epoch(epoch: int) -> None:
         """Saves the fixed latents' images (the assignment wants them after each epoch), animation and snapshots."""
